@@ -1,0 +1,197 @@
+"""The command line. Thin: every command reads its arguments, calls one thing and prints what came of it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sparring import __version__
+from sparring.errors import SparringError
+
+if TYPE_CHECKING:
+    from sparring.config import Recipe
+
+OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Learning as an infinite game: models that make their own tasks.",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"sparring {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    pass
+
+
+@app.command(context_settings=OVERRIDES)
+def play(
+    context: typer.Context,
+    recipe: Annotated[Path, typer.Argument(help="A TOML file, as in recipes/. Override with --section.key=value.")],
+    accept_changes: Annotated[bool, typer.Option(help="Go on with a run that was begun under another recipe.")] = False,
+) -> None:
+    """Play a recipe's game: train in rounds. Finished phases are never done again."""
+    from sparring.config import load_recipe
+
+    checked = load_recipe(recipe, context.args)
+    if not checked.run.name:
+        checked = checked.model_copy(update={"run": checked.run.model_copy(update={"name": recipe.stem})})
+    _play(checked, accept_changes)
+
+
+@app.command(context_settings=OVERRIDES)
+def resume(
+    context: typer.Context,
+    run: Annotated[Path, typer.Argument(help="A run directory, wherever it lies now.")],
+    accept_changes: Annotated[bool, typer.Option(help="Needed with overrides: go on under the changed recipe.")] = False,
+) -> None:
+    """Go on with a run that was stopped, killed or copied here."""
+    from sparring.config import apply_overrides, parse_recipe
+    from sparring.session import read_recipe
+
+    recipe = read_recipe(run)
+    _play(parse_recipe(apply_overrides(recipe.model_dump(mode="json"), context.args), "sparring resume"), accept_changes)
+
+
+def _play(recipe: Recipe, accept_changes: bool) -> None:
+    from sparring.console import ConsoleWatch, make_console
+    from sparring.engines import Local
+    from sparring.games.align import align
+    from sparring.loop import play as play_game
+    from sparring.metrics import round_metrics
+    from sparring.rundir import RunDir
+    from sparring.session import open_run, run_path, write_metrics
+
+    console, root = make_console(), run_path(recipe)
+    watch = ConsoleWatch(console)
+    plan = align(recipe, progress=watch.update)
+    rows: list[dict[str, Any]] = []
+    try:
+        with RunDir(root).lock():
+            run = open_run(recipe, watch, accept_changes)
+
+            def after_round(number: int) -> None:
+                rows.append(round_metrics(run, number, recipe.evaluation))
+                write_metrics(run, rows)
+
+            play_game(plan, Local(recipe.policy), run, after_round)
+    except KeyboardInterrupt:
+        _ignore_signals()  # nothing is left to stop, and a second Ctrl-C should not hide the next line
+        console.print(f"\nstopped; what is finished is kept. Go on with:\n  sparring resume {root}", soft_wrap=True)
+        raise typer.Exit(130) from None
+    _show(root, prompts=3)
+    console.print(
+        f"\nThe run lies in {root}; its last policy is an ordinary checkpoint folder. Next:\n"
+        f"  sparring show {root} --prompts=20\n"
+        f"  sparring eval {root} --tasks=world:hard --n=6\n"
+        f"  sparring resume {root} --run.rounds={recipe.run.rounds + 1} --accept-changes",
+        soft_wrap=True,
+    )
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+@app.command()
+def show(
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
+    prompts: Annotated[int, typer.Option(help="How many created prompts to show per round.")] = 5,
+) -> None:
+    """Rounds, scores, faults, ties, refusals, and the top created prompts with their lineage and return."""
+    _show(run, prompts)
+
+
+def _show(root: Path, prompts: int) -> None:
+    from sparring.console import make_console, print_evolutions, print_rounds
+    from sparring.metrics import evolutions, round_metrics
+    from sparring.rundir import RunDir
+    from sparring.session import read_recipe
+
+    recipe, run, console = read_recipe(root), RunDir(root), make_console()
+    numbers = run.rounds()
+    rows = [round_metrics(run, number, recipe.evaluation) for number in numbers]
+    print_rounds(console, rows, recipe.run.human_rounds, recipe.evaluation.level)
+    for number in numbers:
+        found = evolutions(run, number)
+        if found and prompts:
+            console.print(f"\nround {number}: the most informative of {len(found)} created prompts")
+            print_evolutions(console, found[: prompts if number == numbers[-1] else 1])
+
+
+@app.command("eval", context_settings=OVERRIDES)
+def evaluate(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(help="A run directory (its last policy), a checkpoint folder or builtin:words-tiny.")],
+    tasks: Annotated[str, typer.Option(help="world:SPLIT or a .jsonl/.parquet file.")],
+    n: Annotated[int, typer.Option(min=1, help="Answers per task; more than 1 samples as the recipe's solver does.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Where to write the bouts (.parquet).")] = None,
+) -> None:
+    """Score a policy on tasks: accuracy with an interval, pass@n, faults, length."""
+    from sparring.console import ConsoleWatch, make_console
+    from sparring.evaluate import evaluate_policy, report, write_bouts
+
+    policy, recipe, bouts = evaluate_policy(model, tasks, n, context.args, ConsoleWatch(make_console()))
+    if out is not None:
+        write_bouts(out, bouts)
+    how = "greedy" if n == 1 else f"{n} samples at temperature {recipe.solver.temperature}"
+    typer.echo(f"{policy} on {tasks}, {how}")
+    for line in report(bouts, n, recipe.evaluation):
+        typer.echo(line)
+
+
+@app.command(context_settings=OVERRIDES)
+def doctor(
+    context: typer.Context,
+    recipe: Annotated[Path | None, typer.Argument(help="Also say what is missing for this recipe.")] = None,
+) -> None:
+    """Versions, device, memory, disk, extras, and what is missing for a recipe."""
+    from sparring.config import load_recipe
+    from sparring.doctor import describe_machine, missing_for
+
+    for name, value in describe_machine():
+        typer.echo(f"{name:<22}{value}")
+    if recipe is not None:
+        problems = missing_for(load_recipe(recipe, context.args))
+        typer.echo(f"\n{recipe}: " + ("nothing is missing" if not problems else "\n  - " + "\n  - ".join(problems)))
+        raise typer.Exit(1 if problems else 0)
+
+
+@app.command()
+def pretrain(
+    out: Annotated[Path, typer.Argument(help="Checkpoint folder to write.")],
+    share: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of the full training, for a quick look.")] = 1.0,
+) -> None:
+    """Train the embedded world's starting policy from scratch (what builtin:words-tiny is)."""
+    from sparring.games.pretrain import pretrain_words
+
+    pretrain_words(out, share, typer.echo)
+
+
+def main() -> None:
+    """Errors that a user can mend are one message and exit status 2; anything else is a bug and keeps its traceback."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # raises KeyboardInterrupt, as Ctrl-C does
+    sys.path.append("")  # a recipe may name functions of a module that lies where the command is run
+    try:
+        app()
+    except SparringError as error:
+        print(f"sparring: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

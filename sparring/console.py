@@ -1,0 +1,154 @@
+"""What a person sees: progress while a run works, tables when it shows itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from sparring.metrics import Evolution
+from sparring.rundir import Watch
+
+Row = dict[str, Any]
+WIDTH = 160
+"""Columns where no terminal says how many it has: enough that no table is folded."""
+
+
+def make_console() -> Console:
+    console = Console(highlight=False, markup=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, width=WIDTH)
+
+
+class ConsoleWatch(Watch):
+    """A progress bar with an ETA on a terminal, and one line per finished phase anywhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        columns = [
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        ]
+        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._bar: TaskID | None = None
+        self._begun = 0.0
+        self._total: int | None = None
+
+    def begin(self, phase: str, total: int | None) -> None:
+        self._begun, self._total = time.monotonic(), total
+        self._progress.start()
+        self._bar = self._progress.add_task(phase, total=total)
+
+    def update(self, done: int, total: int) -> None:
+        if self._bar is not None:
+            self._total = total
+            self._progress.update(self._bar, completed=done, total=total)
+
+    def end(self, phase: str, finished: bool) -> None:
+        if self._bar is not None:
+            self._progress.remove_task(self._bar)
+            self._bar = None
+        self._progress.stop()
+        if finished:
+            count = f"{self._total:>6}" if self._total else " " * 6
+            self._console.print(f"  {phase:<28}{count}  {time.monotonic() - self._begun:7.1f} s")
+
+
+def _number(value: float | None, form: str = ".2f") -> str:
+    return "" if value is None else format(value, form)
+
+
+def _accuracy(row: Row, name: str) -> str:
+    found = row.get("evals", {}).get(name)
+    if found is None:
+        return ""
+    if found["accuracy"] is None:
+        return "nothing judged"
+    return f"{100 * found['accuracy']:.1f} [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
+
+
+def _policy(row: Row, human_rounds: int) -> str:
+    number = row["round"]
+    if number == 0:
+        return "start"
+    return f"round {number}, " + ("human" if number <= human_rounds else "created" if row.get("bouts") else "pool")
+
+
+def _table(first: str, others: Sequence[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(first)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _accuracy_table(rows: Sequence[Row], human_rounds: int) -> Table:
+    """One line per policy: its accuracy on every evaluation set, and what its round taught from."""
+    names = list(dict.fromkeys(name for row in rows for name in row.get("evals", {})))
+    table = _table("policy after", [*names, "length", "faults"])
+    for row in rows:
+        evals = list(row.get("evals", {}).values())
+        accuracies = [_accuracy(row, name) for name in names]
+        faults = str(sum(found["faults"] for found in evals)) if evals else ""
+        table.add_row(_policy(row, human_rounds), *accuracies, _number(evals[-1]["length"] if evals else None, ".1f"), faults)
+    return table
+
+
+def _play_table(rows: Sequence[Row]) -> Table:
+    """One line per round: what was played and taught."""
+    table = _table("round", ["pool", "created", "depth", "refused", "solved", "ties", "faults", "pairs", "logp"])
+    for row in rows:
+        parts = [row[name] for name in ("probe", "bouts") if name in row]
+        if not parts:
+            continue
+        last, proposals = parts[-1], row.get("proposals") or {"accepted": 0, "rejected": {}}
+        table.add_row(
+            str(row["round"]),
+            str(row.get("probe", {}).get("tasks", "")),
+            str(proposals["accepted"]),
+            _number(last["complexity"]),
+            str(sum(proposals["rejected"].values())),
+            _number(None if last["solved"] is None else 100 * last["solved"], ".1f"),
+            str(sum(part["ties"] for part in parts)),
+            str(sum(part["faults"] for part in parts)),
+            str(row.get("lessons", {}).get("pairs", "")),
+            _number(row.get("learning", {}).get("chosen_logp_change"), "+.2f"),
+        )
+    return table
+
+
+def print_rounds(console: Console, rows: Sequence[Row], human_rounds: int, level: float) -> None:
+    """Two tables, each under a line that says its units; with two evaluation sets they fit into 80 columns."""
+    console.print(f"accuracy in % [{100 * level:g} % interval] of greedy answers, their length in tokens", style="bold")
+    console.print(_accuracy_table(rows, human_rounds))
+    console.print("what was played; solved in %, logp: change of the chosen answers' (nats)", style="bold")
+    console.print(_play_table(rows))
+    console.print(f"drafts refused: {_refusals(rows)}", soft_wrap=True)
+
+
+def _refusals(rows: Sequence[Row]) -> str:
+    """Why drafts were refused, over all rounds; near and exact duplicates are among the reasons."""
+    total: dict[str, int] = {}
+    for row in rows:
+        for reason, count in row.get("proposals", {}).get("rejected", {}).items():
+            total[reason] = total.get(reason, 0) + count
+    ordered = sorted(total.items(), key=lambda item: -item[1])
+    return ", ".join(f"{reason} {count}" for reason, count in ordered) or "none"
+
+
+def print_evolutions(console: Console, found: Sequence[Evolution]) -> None:
+    """Created prompts: lineage with operators, info = best minus worst score, return of the evolution."""
+    for evolution in found:
+        console.print(f"  {evolution.lineage[0]}", soft_wrap=True)
+        for operator, text in zip(evolution.operators, evolution.lineage[1:], strict=True):
+            console.print(f"    {operator:>10} -> {text}", soft_wrap=True)
+        gain = "unknown" if evolution.gain is None else f"{evolution.gain:+.2f}"
+        figures = f"info {evolution.info:.2f}, return {gain}, solved {100 * evolution.solved:.0f} %"
+        console.print(f"{'':15}{figures}", style="dim", soft_wrap=True)

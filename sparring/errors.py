@@ -1,0 +1,5 @@
+"""Errors that a user can mend."""
+
+
+class SparringError(Exception):
+    """Bad input or a bad environment. The message gives the value, the rule and the repair; the CLI prints it alone."""

@@ -1,0 +1,213 @@
+"""The nouns and roles of the game.
+
+Data has no behaviour and behaviour has no data: the nouns are frozen records that a phase file can hold, the roles are
+protocols that a plain object (or a test double) satisfies. This module imports nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+
+def stable_hash(*parts: object) -> int:
+    """A 63-bit integer that depends on the parts alone: not on the process, the platform or the order of calls.
+
+    Every random decision is seeded by ``stable_hash(run seed, round, phase, item)``; nothing reads a global generator, so
+    a resumed run draws what the uninterrupted one would have drawn.
+    """
+    text = json.dumps([str(part) for part in parts], ensure_ascii=False)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling:
+    """How a model samples: ``n`` answers per prompt; ``temperature`` 0 is greedy; ``top_p`` keeps that much of the mass."""
+
+    n: int = 1
+    temperature: float = 0.7
+    top_p: float = 0.9
+    max_new_tokens: int = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """One model call: by whom, tokens in, tokens out.
+
+    ``logprobs`` are natural logs under the whole distribution at temperature 1 (not the tempered, truncated one that was
+    drawn from), one per token of ``token_ids``, so that they can serve as reference log-probs of the sampling policy.
+    They are empty where a server does not tell. ``token_ids`` end with the end-of-sequence token when ``finish`` is "stop".
+    """
+
+    role: str
+    prompt_ids: tuple[int, ...] = ()
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    text: str
+    finish: str = "stop"  # "stop" | "length"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """Something to do. ``id`` is a hash of the content; ``parent`` and ``draft`` are its lineage.
+
+    ``draft`` is the creator's own model call where a model wrote the task; ``rejected`` says which gate refused the draft
+    (such a task is kept for the record and never attempted); ``meta`` is JSON: the operator that made it, what its judge
+    needs to grade it, anything a report wants to group by.
+    """
+
+    id: str
+    text: str
+    context: str = ""
+    parent: str | None = None
+    draft: Sample | None = None
+    rejected: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+def make_task(
+    text: str,
+    *,
+    context: str = "",
+    parent: str | None = None,
+    draft: Sample | None = None,
+    rejected: str | None = None,
+    meta: Mapping[str, Any] | None = None,
+) -> Task:
+    """A task named by its content: the same text in the same context has the same id in every run."""
+    digest = hashlib.blake2b(f"{context}\x00{text}".encode(), digest_size=8).hexdigest()
+    return Task(id=digest, text=text, context=context, parent=parent, draft=draft, rejected=rejected, meta=dict(meta or {}))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """A response (or, in the prove game, a proof script) and the model calls it took. ``fault``: the model broke."""
+
+    answer: str
+    samples: tuple[Sample, ...] = ()
+    fault: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What the judge said. With a ``fault`` the judge itself broke: ``score`` means nothing and nothing is taught from it."""
+
+    score: float
+    solved: bool
+    fault: str | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bout:
+    """One task and what happened to it: the currency of the loop. ``verdicts[i]`` judges ``attempts[i]``."""
+
+    task: Task
+    attempts: tuple[Attempt, ...]
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pair:
+    """Prefer ``chosen`` to ``rejected``. ``margin`` is the difference of their scores; ``created``: a creator made the task."""
+
+    task: str
+    prompt: str
+    chosen: Sample
+    rejected: Sample
+    margin: float
+    created: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Demo:
+    """Imitate ``completion``, ``weight`` times."""
+
+    prompt: str
+    completion: str
+    weight: float = 1.0
+
+
+Lesson = Pair | Demo
+
+
+class Model(Protocol):
+    """Something that answers prompts; the same (prompt, seed) is answered the same, whatever else is in the batch."""
+
+    def sample(self, prompts: Sequence[str], how: Sampling, *, role: str, seed: int) -> list[list[Sample]]:
+        """``how.n`` samples for each prompt, in order."""
+        ...
+
+
+class Creator(Protocol):
+    """Makes the next tasks from what the probe shows about the solver."""
+
+    def propose(self, probe: Sequence[Bout], model: Model, seed: int) -> list[Task]: ...
+
+
+class Solver(Protocol):
+    """Attempts tasks with a model."""
+
+    def attempt(self, tasks: Sequence[Task], model: Model, seed: int) -> list[tuple[Attempt, ...]]: ...
+
+
+class Judge(Protocol):
+    """Scores all attempts at many tasks at once. A judge that breaks says so in ``Verdict.fault``; it never raises for it."""
+
+    def judge(self, tasks: Sequence[Task], attempts: Sequence[tuple[Attempt, ...]]) -> list[tuple[Verdict, ...]]: ...
+
+
+class Learner(Protocol):
+    """Turns a policy folder and lessons into a better policy folder ``out``, which does not exist yet."""
+
+    def learn(self, policy: Path, lessons: Sequence[Lesson], out: Path, seed: int) -> None: ...
+
+
+class Engine(Protocol):
+    """Where models run."""
+
+    def serve(self, policy: Path) -> AbstractContextManager[Model]:
+        """A model of that policy, loaded at its first use and freed at the end of the block."""
+        ...
+
+
+Teach = Callable[[Sequence[Bout], Sequence[Bout], int], list[Lesson]]
+"""(probe, bouts, seed) -> lessons: a pure function."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Game:
+    """Five parts in a record. Two games differ in these values, never in the loop."""
+
+    creator: Creator
+    solver: Solver
+    judge: Judge
+    teach: Teach
+    learner: Learner
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What a game tells the loop: who plays in which round, on what, from where."""
+
+    seed: int
+    rounds: int
+    shard_tasks: int
+    start: Callable[[Path], None]
+    """Writes the first policy into a folder that does not exist yet, whole or not at all."""
+    prompts: Mapping[str, Callable[[], list[Task]]]
+    """Where pools are drawn from, by name. Read once, when the run begins: it goes on without the files they came from."""
+    pool: Callable[[int, Mapping[str, Sequence[Task]], Sequence[Task]], list[Task]]
+    """(round, prompts by name, tasks created in the round before) -> the pool of this round."""
+    game: Callable[[int, Sequence[Task]], Game]
+    """(round, every task seen so far and held out) -> the players of this round."""
+    examiner: Solver
+    judge: Judge
+    evals: Mapping[str, Callable[[], list[Task]]]
+    scratch: bool = False
+    """Every round learns from the first policy, on all lessons so far."""

@@ -1,0 +1,161 @@
+"""What a run shows, recomputed from its phases: nothing here is remembered, everything is read."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sparring.config import Evaluation
+from sparring.creators.evolve import rewards_of
+from sparring.creators.select import estimate
+from sparring.evals.intervals import bootstrap
+from sparring.game import Attempt, Bout, Lesson, Pair, Task
+from sparring.records import BOUTS, LESSONS, TASKS
+from sparring.rundir import RunDir, round_name
+
+Row = dict[str, Any]
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return statistics.fmean(values) if values else None
+
+
+def complexity(tasks: Sequence[Task]) -> float | None:
+    """Mean depth of the tasks where their world knows it, otherwise mean number of words."""
+    return _mean([float(task.meta.get("depth", len(task.text.split()))) for task in tasks])
+
+
+def bout_metrics(bouts: Sequence[Bout]) -> Row:
+    """Scores of the judged answers, faults counted apart; a tie is a task whose judged answers all score the same."""
+    judged = [v for bout in bouts for v in bout.verdicts if v.fault is None]
+    groups = [[v.score for v in bout.verdicts if v.fault is None] for bout in bouts]
+    return {
+        "tasks": len(bouts),
+        "answers": sum(len(bout.attempts) for bout in bouts),
+        "score": _mean([v.score for v in judged]),
+        "solved": _mean([float(v.solved) for v in judged]),
+        "faults": sum(v.fault is not None for bout in bouts for v in bout.verdicts),
+        "ties": sum(len(group) > 1 and min(group) == max(group) for group in groups),
+        "length": _mean([float(answer_length(a)) for bout in bouts for a in bout.attempts if a.fault is None]),
+        "complexity": complexity([bout.task for bout in bouts]),
+    }
+
+
+def answer_length(attempt: Attempt) -> int:
+    """Tokens where the model told them, otherwise characters."""
+    tokens = sum(len(sample.token_ids) for sample in attempt.samples)
+    return tokens or len(attempt.answer)
+
+
+def eval_metrics(bouts: Sequence[Bout], how: Evaluation) -> Row:
+    """Accuracy of the first attempt with a bootstrap interval over tasks; faults are left out, and counted."""
+    solved = [float(bout.verdicts[0].solved) for bout in bouts if bout.verdicts[0].fault is None]
+    row = bout_metrics(bouts) | dict.fromkeys(("accuracy", "low", "high"))
+    if solved:
+        interval = bootstrap(solved, how.level, how.bootstrap)
+        row |= {"accuracy": interval.mean, "low": interval.low, "high": interval.high}
+    return row
+
+
+def proposal_metrics(proposals: Sequence[Task]) -> Row:
+    rejected = Counter(task.rejected for task in proposals if task.rejected is not None)
+    accepted = [task for task in proposals if task.rejected is None]
+    return {
+        "accepted": len(accepted),
+        "rejected": dict(sorted(rejected.items())),
+        "operators": dict(sorted(Counter(task.meta.get("operator", "none") for task in accepted).items())),
+        "complexity": complexity(accepted),
+    }
+
+
+def lesson_metrics(lessons: Sequence[Lesson]) -> Row:
+    pairs = [lesson for lesson in lessons if isinstance(lesson, Pair)]
+    return {"pairs": len(pairs), "created": sum(pair.created for pair in pairs), "margin": _mean([pair.margin for pair in pairs])}
+
+
+def learning_metrics(run: RunDir, number: int) -> Row | None:
+    """First and last tenth of the optimiser steps: what the learner's own log says."""
+    path = run.root / round_name(number) / "policy" / "training.jsonl"
+    if not path.exists():
+        return None
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    if not rows:
+        return None
+    tail = rows[-max(1, len(rows) // 10) :]
+    names = ("loss", "chosen_logp_change", "rejected_logp_change", "reward_margin", "reward_accuracy")
+    last = {name: _mean([row[name] for row in tail if row.get(name) is not None]) for name in names}
+    return {"steps": len(rows), "first_loss": rows[0]["loss"], **last}
+
+
+def round_metrics(run: RunDir, number: int, how: Evaluation) -> Row:
+    """One line of ``metrics.jsonl``: what is finished of one round."""
+    name = round_name(number)
+    row: Row = {"round": number}
+    for path in sorted((run.root / name).glob("eval-*")):
+        if path.suffix != ".partial":
+            bouts = run.read(f"{name}/{path.name}", BOUTS) or []
+            row.setdefault("evals", {})[path.name.removeprefix("eval-")] = eval_metrics(bouts, how)
+    for phase in ("probe", "bouts"):
+        bouts = run.read(f"{name}/{phase}", BOUTS)
+        if bouts:
+            row[phase] = bout_metrics(bouts)
+    proposals, lessons = run.read(f"{name}/proposals", TASKS), run.read(f"{name}/lessons", LESSONS)
+    if proposals:
+        row["proposals"] = proposal_metrics(proposals)
+    if lessons is not None:
+        row["lessons"] = lesson_metrics(lessons)
+    learning = learning_metrics(run, number)
+    return row | ({"learning": learning} if learning else {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evolution:
+    """A created prompt, where it comes from, and what evolving it brought."""
+
+    lineage: tuple[str, ...]
+    """Texts from the human prompt to this one."""
+    operators: tuple[str, ...]
+    info: float
+    gain: float | None
+    """Return of the evolution: the child's A*_min minus its parent's; None where no answer to the parent was judged."""
+    solved: float
+    """Share of the judged answers."""
+
+
+def evolutions(run: RunDir, number: int) -> list[Evolution]:
+    """The created prompts of a round with a judged answer, the most informative first; ties go to the larger return."""
+    probe, created = (run.read(f"{round_name(number)}/{phase}", BOUTS) or [] for phase in ("probe", "bouts"))
+    bouts = [*probe, *created]
+    info_P = estimate("min", rewards_of(bouts)).tolist()
+    info = {bout.task.id: info for bout, info in zip(bouts, info_P, strict=True) if math.isfinite(info)}
+    tasks = {task.id: task for n in range(1, number + 1) for task in run.read(f"{round_name(n)}/pool", TASKS) or []}
+    tasks |= {bout.task.id: bout.task for bout in bouts}
+    found: list[Evolution] = []
+    for bout in created:
+        line = _lineage(bout.task, tasks)
+        if len(line) < 2 or bout.task.id not in info:
+            continue
+        gain = info[bout.task.id] - info[line[-2].id] if line[-2].id in info else None
+        found.append(
+            Evolution(
+                lineage=tuple(task.text for task in line),
+                operators=tuple(str(task.meta.get("operator", "")) for task in line[1:]),
+                info=info[bout.task.id],
+                gain=gain,
+                solved=_mean([float(v.solved) for v in bout.verdicts if v.fault is None]) or 0.0,
+            )
+        )
+    return sorted(found, key=lambda e: (-e.info, -(e.gain or 0.0), e.lineage))
+
+
+def _lineage(task: Task, tasks: Mapping[str, Task]) -> list[Task]:
+    """From the oldest known ancestor to ``task``."""
+    line = [task]
+    while (parent := tasks.get(line[0].parent or "")) and len(line) <= len(tasks):
+        line.insert(0, parent)
+    return line

@@ -1,0 +1,127 @@
+"""A policy as transformers loads it: prompts in, samples out, in this process.
+
+Every random number belongs to an item and not to a batch (``draw.py``), so what else is sampled, in what order and in
+what batches changes a result by rounding only. How a batch is decoded is in ``decode.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from sparring.config import Policy
+from sparring.data import encode_prompt
+from sparring.errors import SparringError
+from sparring.game import Sample, Sampling
+from sparring.models.decode import Decoder, Tokens
+from sparring.models.draw import uniforms
+
+_LOAD_FAULTS = ("missing_keys", "unexpected_keys", "mismatched_keys")
+
+
+class HFModel:
+    """A causal language model that answers prompts; satisfies ``sparring.game.Model``."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, policy: Policy) -> None:
+        self.tokenizer = tokenizer
+        self.policy = policy
+        self.decoder = Decoder(model, _end_ids(model, tokenizer))
+        # Not every architecture numbers its positions; where one does, numbers past the last are an error or nonsense.
+        self._positions: int | None = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+
+    @classmethod
+    def load(cls, path: str | Path, policy: Policy) -> HFModel:
+        """The model at ``path`` (a folder or a hub name), from safetensors alone and with every weight accounted for."""
+        torch.set_num_threads(policy.threads)
+        device = policy.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                path,
+                dtype=getattr(torch, policy.dtype),
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+        except (OSError, ValueError, SafetensorError) as error:
+            raise SparringError(f"{path} cannot be loaded as a causal language model in safetensors: {error}") from error
+        model, report = loaded
+        if faults := [f"{kind} {sorted(map(str, report[kind]))[:4]}" for kind in _LOAD_FAULTS if report[kind]]:
+            raise SparringError(f"{path}: the weights do not fit config.json ({'; '.join(faults)}); save the whole model again")
+        return cls(model.to(device), tokenizer, policy)
+
+    def sample(self, prompts: Sequence[str], how: Sampling, *, role: str, seed: int) -> list[list[Sample]]:
+        """``how.n`` samples for each prompt, in order; equal prompts get equal samples."""
+        _check(how)
+        encoded = {prompt: self._encode(prompt, how.max_new_tokens) for prompt in prompts}
+        samples: dict[str, list[Sample]] = {prompt: [] for prompt in encoded}
+        for rows in _batches(encoded, how, self.policy.batch_tokens):
+            noise_RN2 = np.stack([uniforms(seed, role, prompt, k, how.max_new_tokens) for prompt, k in rows])
+            answers = self.decoder.decode([encoded[prompt] for prompt, _ in rows], torch.from_numpy(noise_RN2), how)
+            texts = self.tokenizer.batch_decode(
+                [list(answer.ids) for answer in answers], skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
+            for (prompt, _), answer, text in zip(rows, answers, texts, strict=True):
+                samples[prompt].append(
+                    Sample(
+                        role=role,
+                        prompt_ids=encoded[prompt],
+                        token_ids=answer.ids,
+                        logprobs=answer.logprobs,
+                        text=text,
+                        finish="stop" if answer.ended else "length",
+                    )
+                )
+        return [list(samples[prompt]) for prompt in prompts]
+
+    def _encode(self, prompt: str, new_tokens: int) -> Tokens:
+        ids = tuple(encode_prompt(self.tokenizer, prompt))
+        limit = self.policy.max_prompt_tokens
+        if len(ids) > limit:
+            raise SparringError(
+                f"a prompt of {len(ids)} tokens is over policy.max_prompt_tokens {limit}: {prompt[:60]!r}; "
+                f"drop it or raise the limit (--policy.max_prompt_tokens={len(ids)})"
+            )
+        if self._positions is not None and len(ids) + new_tokens > self._positions:
+            raise SparringError(
+                f"{len(ids)} prompt tokens and {new_tokens} new ones are over the model's {self._positions} positions: "
+                f"{prompt[:60]!r}; shorten the prompt or lower max_new_tokens"
+            )
+        return ids
+
+
+def _batches(encoded: Mapping[str, Tokens], how: Sampling, batch_tokens: int) -> Iterator[list[tuple[str, int]]]:
+    """Rows (prompt, k) in batches of at most ``batch_tokens`` rows x tokens; neighbours in length go together."""
+    batch: list[tuple[str, int]] = []
+    for prompt in sorted(encoded, key=lambda prompt: len(encoded[prompt])):
+        for k in range(how.n):
+            if batch and (len(batch) + 1) * (len(encoded[prompt]) + how.max_new_tokens) > batch_tokens:
+                yield batch
+                batch = []
+            batch.append((prompt, k))
+    if batch:
+        yield batch
+
+
+def _end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The tokens that end an answer: the tokenizer's end-of-sequence and those of the generation config."""
+    configured = model.generation_config.eos_token_id if model.generation_config else None
+    ends = [tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])]
+    return sorted({end for end in ends if end is not None})
+
+
+def _check(how: Sampling) -> None:
+    if how.n < 1 or how.max_new_tokens < 1:
+        raise SparringError(f"n {how.n} and max_new_tokens {how.max_new_tokens} must both be at least 1")
+    if how.temperature != 0 and how.temperature < 1e-3:
+        raise SparringError(f"temperature {how.temperature} must be 0 (greedy) or at least 0.001")
+    if not 0 < how.top_p <= 1:
+        raise SparringError(f"top_p {how.top_p} must be above 0 and at most 1 (1 keeps the whole distribution)")

@@ -1,0 +1,44 @@
+"""A model that is a function: the double for tests of everything above a model, and a baseline for games with rules."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+
+from sparring.game import Sample, Sampling, stable_hash
+
+END = 256
+"""Ends an answer; the other token ids are the bytes of its UTF-8."""
+
+Script = Callable[[str, str, random.Random], str]
+"""(prompt, role, random numbers of this sample) -> answer."""
+
+
+class ScriptedModel:
+    """Answers with ``script``; satisfies ``sparring.game.Model`` without torch.
+
+    A sample's random numbers depend on (seed, role, prompt, number of the sample); at temperature 0 on (role, prompt)
+    alone, as a greedy model's answer does. Log-probs are those of a uniform choice among the 257 tokens.
+    """
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    def sample(self, prompts: Sequence[str], how: Sampling, *, role: str, seed: int) -> list[list[Sample]]:
+        return [[self._sample(prompt, how, role, seed, k) for k in range(how.n)] for prompt in prompts]
+
+    def _sample(self, prompt: str, how: Sampling, role: str, seed: int, k: int) -> Sample:
+        item = (role, prompt) if how.temperature == 0 else (seed, role, prompt, k)
+        answer = self._script(prompt, role, random.Random(stable_hash(*item))).encode()
+        ids = (*answer, END)[: how.max_new_tokens]
+        ended = ids[-1] == END
+        return Sample(
+            role=role,
+            prompt_ids=tuple(prompt.encode()),
+            token_ids=ids,
+            logprobs=(-math.log(END + 1),) * len(ids),
+            # A cut may fall inside a character, which is then left out.
+            text=answer[: len(ids) - ended].decode(errors="ignore"),
+            finish="stop" if ended else "length",
+        )

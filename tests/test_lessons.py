@@ -1,0 +1,145 @@
+"""What a round teaches: the best answer against the worst, in the promised mixture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparring.game import Attempt, Bout, Pair, Sample, Verdict, make_task
+from sparring.learners.lessons import best_against_worst, mix, pairs_of
+
+NAN = math.nan
+
+
+def bout_of(scores: Sequence[float | str], text: str = "a task") -> Bout:
+    """Answers a0, a1, ...; a word in place of a score is a fault of the judge."""
+    attempts = tuple(
+        Attempt(answer=f"a{place}", samples=(Sample(role="solver", text=f"a{place}"),)) for place, _ in enumerate(scores)
+    )
+    verdicts = tuple(
+        Verdict(score=0.0, solved=False, fault=score) if isinstance(score, str) else Verdict(score=score, solved=score == 1)
+        for score in scores
+    )
+    return Bout(task=make_task(text), attempts=attempts, verdicts=verdicts)
+
+
+def taught(scores: Sequence[float | str], min_margin: float = 0.0) -> tuple[str, str, float] | None:
+    pair = best_against_worst(bout_of(scores), min_margin)
+    return pair and (pair.chosen.text, pair.rejected.text, pair.margin)
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ([0.25, 0.75, 0.0, 0.5], ("a1", "a2", 0.75)),
+        ([-3.0, -1.0], ("a1", "a0", 2.0)),
+        # the first of equals on both sides
+        ([1.0, 0.0, 1.0, 0.0], ("a0", "a1", 1.0)),
+        # ties teach nothing, nor does an answer alone, nor none
+        ([0.5, 0.5, 0.5], None),
+        ([1.0], None),
+        ([], None),
+        # what the judge broke on is neither the worst nor the best
+        (["timeout", 0.75, 0.5], ("a1", "a2", 0.25)),
+        (["timeout", 0.75], None),
+        (["timeout", "timeout"], None),
+        # a judge that lets a NaN or an infinity through is not believed
+        ([NAN, 0.75, 0.5, NAN], ("a1", "a2", 0.25)),
+        ([0.75, NAN], None),
+        ([math.inf, 0.75, -math.inf, 0.5], ("a1", "a3", 0.25)),
+    ],
+)
+def test_best_against_worst(scores: list[float | str], expected: tuple[str, str, float] | None):
+    assert taught(scores) == expected
+
+
+def test_a_margin_must_be_above_the_least():
+    assert taught([0.5, 0.25], min_margin=0.25) is None
+    assert taught([0.5, 0.25], min_margin=0.2) == ("a0", "a1", 0.25)
+
+
+def test_a_broken_attempt_is_not_taught_whatever_its_score():
+    bout = bout_of([0.0, 1.0, 0.5])
+    broken = Attempt(answer="", samples=bout.attempts[0].samples, fault="server gone")
+    no_call = Attempt(answer="from nowhere")
+    pair = best_against_worst(Bout(task=bout.task, attempts=(broken, *bout.attempts[1:]), verdicts=bout.verdicts))
+    assert pair is not None
+    assert (pair.chosen.text, pair.rejected.text) == ("a1", "a2")
+    assert best_against_worst(Bout(task=bout.task, attempts=(broken, no_call, bout.attempts[2]), verdicts=bout.verdicts)) is None
+
+
+def test_a_pair_says_where_it_comes_from():
+    bout = bout_of([0.0, 1.0], text="Reverse the word stone.")
+    assert pairs_of([bout, bout_of([1.0, 1.0])], created=True) == [
+        Pair(
+            task=bout.task.id,
+            prompt="Reverse the word stone.",
+            chosen=bout.attempts[1].samples[0],
+            rejected=bout.attempts[0].samples[0],
+            margin=1.0,
+            created=True,
+        )
+    ]
+    assert not pairs_of([bout])[0].created
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.one_of(st.floats(), st.just("fault")), max_size=6))
+def test_a_pair_has_a_margin_and_no_fault(scores: list[float | str]):
+    pair = best_against_worst(bout_of(scores))
+    numbers = [score for score in scores if not isinstance(score, str) and math.isfinite(score)]
+    if pair is None:
+        assert len(set(numbers)) < 2
+    else:
+        assert pair.margin > 0
+        assert scores[int(pair.chosen.text[1:])] == max(numbers)
+        assert scores[int(pair.rejected.text[1:])] == min(numbers)
+
+
+# ------------------------------------------------------------------------------------------------------------ mixture
+
+
+def some(count: int, created: bool) -> list[Pair]:
+    return pairs_of([bout_of([1.0, 0.0], f"{created} {number}") for number in range(count)], created=created)
+
+
+@pytest.mark.parametrize(
+    ("created", "original", "expected"),
+    [
+        (500, 500, (80, 20)),
+        (30, 500, (30, 70)),  # too few created: human prompts make up for them
+        (500, 5, (95, 5)),  # and the other way round
+        (30, 5, (30, 5)),  # too few of both: all there are
+        (0, 500, (0, 100)),
+        (500, 0, (100, 0)),
+        (0, 0, (0, 0)),
+    ],
+)
+def test_mixture_of_eighty_to_twenty(created: int, original: int, expected: tuple[int, int]):
+    mixed = mix(some(created, True), some(original, False), share=0.8, total=100, seed=0)
+    assert (sum(pair.created for pair in mixed), sum(not pair.created for pair in mixed)) == expected
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    created=st.integers(0, 12),
+    original=st.integers(0, 12),
+    share=st.floats(0, 1),
+    total=st.integers(0, 20),
+    seed=st.integers(0, 9),
+)
+def test_the_budget_is_kept_and_nothing_is_taught_twice(created: int, original: int, share: float, total: int, seed: int):
+    pools = some(created, True), some(original, False)
+    mixed = mix(*pools, share=share, total=total, seed=seed)
+    assert len(mixed) == min(total, created + original)
+    assert len({pair.task for pair in mixed}) == len(mixed)
+    assert mixed == mix(*pools, share=share, total=total, seed=seed)
+
+
+def test_another_seed_mixes_other_pairs():
+    pools = some(50, True), some(50, False)
+    assert mix(*pools, share=0.5, total=20, seed=1) != mix(*pools, share=0.5, total=20, seed=2)
