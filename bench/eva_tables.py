@@ -1,6 +1,6 @@
 """The paper's comparison at equal budgets on the embedded world: arXiv 2411.00062, tables 1-4 and figure 5 in small.
 
-    python bench/eva_tables.py [--seeds 5] [--processes 2] [--per-round 1000] [--only main,metrics,losses,continual]
+    python -m bench.eva_tables [--seeds 5] [--processes 2] [--per-round 1000] [--only main,metrics,losses,continual]
 
 An arm is a recipe; arms of one seed share theta0, the human round (theta1) and the probe of the round after it, whose seeds are
 the same in all of them. Every arm makes the same number of optimiser steps on the same number of pairs. Accuracy is that of
@@ -25,12 +25,16 @@ from typing import Any
 import numpy as np
 
 RECIPE = Path("recipes/eva-tiny.toml")
+# The learning rate and the NLL term are the recipe's, where the loss has room for it.
 LOSSES = {
     "dpo": [],
     "sppo": ["--learner.loss=sppo"],
-    "simpo": ["--learner.loss=simpo"],
-    "orpo": ["--learner.loss=orpo"],
+    "simpo": ["--learner.loss=simpo", "--learner.beta=2.0"],
+    "orpo": ["--learner.loss=orpo", "--learner.beta=0.5", "--learner.nll=0.0"],
 }
+
+
+FRESH = ("--creator.kind=fresh",)
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,9 @@ def arms_of(tables: Iterable[str]) -> list[Arm]:
     arms = [Arm("eva")]
     if "main" in tables:
         arms += [
-            Arm("fresh human", overrides=("--creator.kind=fresh",)),
-            Arm("fresh human, n=12", overrides=("--creator.kind=fresh", "--solver.n=12")),
+            Arm("fresh human", overrides=FRESH),
+            # 2,500 prompts cost about as many samples as eva's probe, drafts and answers, and give as many pairs.
+            Arm("fresh human, equal samples", overrides=(*FRESH, "--data.per_round=2500")),
             Arm("uniform evolve", overrides=("--creator.metric=uniform",)),
             Arm("symbolic creator", overrides=("--creator.kind=symbolic",)),
             Arm("eva greedy", overrides=("--creator.draw=greedy",)),
@@ -67,10 +72,14 @@ def arms_of(tables: Iterable[str]) -> list[Arm]:
             if loss != "dpo":
                 arms += [
                     Arm(f"{loss} eva", base=loss),
-                    Arm(f"{loss} fresh human", base=loss, overrides=("--creator.kind=fresh",)),
+                    Arm(f"{loss} fresh human", base=loss, overrides=FRESH),
                 ]
     if "continual" in tables:
-        arms += [Arm("eva, 3 rounds", rounds=4), Arm("fresh human, 3 rounds", rounds=4, overrides=("--creator.kind=fresh",))]
+        arms += [
+            Arm("eva, 3 rounds", rounds=4),
+            Arm("fresh human, 3 rounds", rounds=4, overrides=FRESH),
+            Arm("fresh human, equal samples, 3 rounds", rounds=4, overrides=(*FRESH, "--data.per_round=2000")),
+        ]
     return arms
 
 
@@ -157,7 +166,7 @@ def play_seed_part(folder: Path, seed: int, base: str, arms: Sequence[Arm], comm
     root = place / f"base-{base}"
     results = [read_result(root, "theta0", seed, 0, 1)] if base == "dpo" else []
     results.append(read_result(root, f"{base} human (theta1)", seed, 1, 1))
-    first_round = ["round-000", "round-001", "evals"]
+    first_round = ["round-000", "round-001", "evals", "prompts/human.parquet"]
     probed: Path | None = None
     for arm in arms:
         name = arm.name.replace(" ", "-").replace(",", "")
@@ -229,7 +238,7 @@ def report(results: Sequence[Result], settings: dict[str, Any]) -> str:
         ],
         "Continual": [("dpo human (theta1)", 1), *(a for a in arms if "3 rounds" in a[0])],
     }
-    lines = ["# eva against its comparators on the embedded world", "", "Made by `python bench/eva_tables.py`.", ""]
+    lines = ["# eva against its comparators on the embedded world", "", "Made by `python -m bench.eva_tables`.", ""]
     lines += [f"{key}: {value}. " for key, value in settings.items()]
     lines += [
         "",

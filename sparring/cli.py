@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -89,7 +93,7 @@ def _play(recipe: Recipe, accept_changes: bool) -> None:
 
             play_game(plan, Local(recipe.policy), run, after_round)
     except KeyboardInterrupt:
-        _ignore_signals()  # nothing is left to stop, and a second Ctrl-C should not hide the next line
+        _set_handlers(signal.SIG_IGN)  # nothing is left to stop
         console.print(f"\nstopped; what is finished is kept. Go on with:\n  sparring resume {root}", soft_wrap=True)
         raise typer.Exit(130) from None
     _show(root, prompts=3)
@@ -102,9 +106,22 @@ def _play(recipe: Recipe, accept_changes: bool) -> None:
     )
 
 
-def _ignore_signals() -> None:
+def _set_handlers(handler: Any) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, handler)
+
+
+def _stopper() -> Callable[[int, FrameType | None], None]:
+    """Handles Ctrl-C, and SIGTERM alike. Another one within a second is the same wish: it must not disturb the stopping."""
+    last = -math.inf
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal last
+        if time.monotonic() > last + 1.0:
+            last = time.monotonic()
+            raise KeyboardInterrupt
+
+    return stop
 
 
 @app.command()
@@ -117,8 +134,8 @@ def show(
 
 
 def _show(root: Path, prompts: int) -> None:
-    from sparring.console import make_console, print_evolutions, print_rounds
-    from sparring.metrics import evolutions, round_metrics
+    from sparring.console import make_console, print_evolutions, print_gains, print_rounds
+    from sparring.metrics import evolutions, gains, round_metrics
     from sparring.rundir import RunDir
     from sparring.session import read_recipe
 
@@ -126,6 +143,8 @@ def _show(root: Path, prompts: int) -> None:
     numbers = run.rounds()
     rows = [round_metrics(run, number, recipe.evaluation) for number in numbers]
     print_rounds(console, rows, recipe.run.human_rounds, recipe.evaluation.level)
+    if rows and rows[-1].get("evals"):
+        print_gains(console, gains(run, numbers[-1], recipe.evaluation), numbers[-1])
     for number in numbers:
         found = evolutions(run, number)
         if found and prompts:
@@ -184,7 +203,7 @@ def pretrain(
 
 def main() -> None:
     """Errors that a user can mend are one message and exit status 2; anything else is a bug and keeps its traceback."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # raises KeyboardInterrupt, as Ctrl-C does
+    _set_handlers(_stopper())
     sys.path.append("")  # a recipe may name functions of a module that lies where the command is run
     try:
         app()

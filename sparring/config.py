@@ -285,7 +285,9 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     except FileNotFoundError:
         found = sorted(str(p) for p in Path("recipes").glob("*.toml"))
         raise SparringError(f"no recipe at {path}" + (f"; there are {', '.join(found)}" if found else "")) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+    except OSError as error:
+        raise SparringError(f"recipe {path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SparringError(f"{path} is not a TOML file: {error}") from None
     return parse_recipe(apply_overrides(values, overrides), str(path))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from sparring.evals.intervals import Interval
 from sparring.metrics import Evolution
 from sparring.rundir import Watch
 
@@ -75,10 +77,11 @@ def _accuracy(row: Row, name: str) -> str:
 
 
 def _policy(row: Row, human_rounds: int) -> str:
+    """theta0 is the policy that the run began with, theta1 the one after round 1, and so on."""
     number = row["round"]
     if number == 0:
-        return "start"
-    return f"round {number}, " + ("human" if number <= human_rounds else "created" if row.get("bouts") else "pool")
+        return "theta0"
+    return f"theta{number} " + ("human" if number <= human_rounds else "evolved" if row.get("bouts") else "pool")
 
 
 def _table(first: str, others: Sequence[str]) -> Table:
@@ -92,7 +95,7 @@ def _table(first: str, others: Sequence[str]) -> Table:
 def _accuracy_table(rows: Sequence[Row], human_rounds: int) -> Table:
     """One line per policy: its accuracy on every evaluation set, and what its round taught from."""
     names = list(dict.fromkeys(name for row in rows for name in row.get("evals", {})))
-    table = _table("policy after", [*names, "length", "faults"])
+    table = _table("policy", [*names, "length", "faults"])
     for row in rows:
         evals = list(row.get("evals", {}).values())
         accuracies = [_accuracy(row, name) for name in names]
@@ -133,22 +136,33 @@ def print_rounds(console: Console, rows: Sequence[Row], human_rounds: int, level
     console.print(f"drafts refused: {_refusals(rows)}", soft_wrap=True)
 
 
-def _refusals(rows: Sequence[Row]) -> str:
+def print_gains(console: Console, found: dict[str, Interval], last: int) -> None:
+    told = [f"{name} {100 * gain.mean:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]" for name, gain in found.items()]
+    if told and last:
+        console.print(f"theta{last} against theta0, paired by task: {', '.join(told)}", soft_wrap=True)
+
+
+def _refusals(rows: Sequence[Row], most: int = 10) -> str:
     """Why drafts were refused, over all rounds; near and exact duplicates are among the reasons."""
-    total: dict[str, int] = {}
+    total: Counter[str] = Counter()
     for row in rows:
-        for reason, count in row.get("proposals", {}).get("rejected", {}).items():
-            total[reason] = total.get(reason, 0) + count
-    ordered = sorted(total.items(), key=lambda item: -item[1])
-    return ", ".join(f"{reason} {count}" for reason, count in ordered) or "none"
+        total.update(row.get("proposals", {}).get("rejected", {}))
+    told = [f"{_harmless(reason)} {count}" for reason, count in total.most_common(most)]
+    rest = total.total() - sum(count for _, count in total.most_common(most))
+    return ", ".join([*told, *([f"other reasons {rest}"] if rest else [])]) or "none"
+
+
+def _harmless(text: str) -> str:
+    """On one line, and without the control characters by which a model could write to a terminal as it likes."""
+    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
 
 
 def print_evolutions(console: Console, found: Sequence[Evolution]) -> None:
     """Created prompts: lineage with operators, info = best minus worst score, return of the evolution."""
     for evolution in found:
-        console.print(f"  {evolution.lineage[0]}", soft_wrap=True)
+        console.print(f"  {_harmless(evolution.lineage[0])}", soft_wrap=True)
         for operator, text in zip(evolution.operators, evolution.lineage[1:], strict=True):
-            console.print(f"    {operator:>10} -> {text}", soft_wrap=True)
+            console.print(f"    {operator:>10} -> {_harmless(text)}", soft_wrap=True)
         gain = "unknown" if evolution.gain is None else f"{evolution.gain:+.2f}"
         figures = f"info {evolution.info:.2f}, return {gain}, solved {100 * evolution.solved:.0f} %"
         console.print(f"{'':15}{figures}", style="dim", soft_wrap=True)

@@ -15,7 +15,7 @@ from sparring.judges.program import ProgramJudge
 from sparring.metrics import bout_metrics
 from sparring.models.folders import resolve_policy
 from sparring.records import BOUTS, write_parquet
-from sparring.rundir import RunDir, Watch, commit, round_name
+from sparring.rundir import RunDir, Watch, commit, round_name, watched
 from sparring.session import read_recipe
 from sparring.solvers.respond import Responder
 
@@ -46,15 +46,13 @@ def evaluate_policy(model: str, tasks: str, n: int, overrides: Sequence[str], wa
         )
     )
     bouts: list[Bout] = []
-    watch.begin("eval", len(asked))
-    with Local(recipe.policy).serve(policy) as served:
+    with watched(watch, "eval", len(asked)), Local(recipe.policy).serve(policy) as served:
         for start in range(0, len(asked), recipe.run.shard_tasks):
             part = asked[start : start + recipe.run.shard_tasks]
             attempts = responder.attempt(part, served, stable_hash(recipe.run.seed, "eval"))
             verdicts = judge.judge(part, attempts)
             bouts += [Bout(task=t, attempts=a, verdicts=v) for t, a, v in zip(part, attempts, verdicts, strict=True)]
             watch.update(len(bouts), len(asked))
-    watch.end("eval", finished=True)
     return policy, recipe, bouts
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from sparring.config import Evaluation
 from sparring.creators.evolve import rewards_of
 from sparring.creators.select import estimate
-from sparring.evals.intervals import bootstrap
+from sparring.evals.intervals import Interval, bootstrap, paired_bootstrap
 from sparring.game import Attempt, Bout, Lesson, Pair, Task
 from sparring.records import BOUTS, LESSONS, TASKS
 from sparring.rundir import RunDir, round_name
@@ -159,3 +159,17 @@ def _lineage(task: Task, tasks: Mapping[str, Task]) -> list[Task]:
     while (parent := tasks.get(line[0].parent or "")) and len(line) <= len(tasks):
         line.insert(0, parent)
     return line
+
+
+def gains(run: RunDir, last: int, how: Evaluation) -> dict[str, Interval]:
+    """What the policy of round ``last`` solves more than the first one, paired by task, for every evaluation set."""
+    found: dict[str, Interval] = {}
+    for path in sorted((run.root / round_name(0)).glob("eval-*")):
+        before, after = (run.read(f"{round_name(number)}/{path.name}", BOUTS) for number in (0, last))
+        if before is None or after is None:
+            continue
+        pairs = [(b.verdicts[0], a.verdicts[0]) for b, a in zip(before, after, strict=True)]
+        judged = [(float(b.solved), float(a.solved)) for b, a in pairs if b.fault is None and a.fault is None]
+        old, new = ([pair[side] for pair in judged] for side in (0, 1))
+        found[path.name.removeprefix("eval-")] = paired_bootstrap(new, old, how.level, how.bootstrap)
+    return found

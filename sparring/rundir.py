@@ -147,6 +147,18 @@ class Watch:
     def end(self, phase: str, finished: bool) -> None: ...
 
 
+@contextlib.contextmanager
+def watched(watch: Watch, phase: str, total: int | None = None) -> Generator[None]:
+    """Tells ``watch`` that a phase begins and, however it does, that it ends."""
+    watch.begin(phase, total)
+    try:
+        yield
+    except BaseException:
+        watch.end(phase, finished=False)
+        raise
+    watch.end(phase, finished=True)
+
+
 class RunDir:
     """Phases of one run. Every method returns what is on disk, so a resumed run sees exactly what the first one saw."""
 
@@ -158,13 +170,8 @@ class RunDir:
     def _phase(self, name: str, total: int | None = None) -> Generator[None]:
         """Tells the watch, and the log of timings, what is being made and how long it took."""
         begun, cpu = time.monotonic(), time.process_time()
-        self._watch.begin(name, total)
-        try:
+        with watched(self._watch, name, total):
             yield
-        except BaseException:
-            self._watch.end(name, finished=False)
-            raise
-        self._watch.end(name, finished=True)
         seconds, cpu_seconds = time.monotonic() - begun, time.process_time() - cpu
         self.append("timings.jsonl", {"phase": name, "seconds": round(seconds, 3), "cpu_seconds": round(cpu_seconds, 3)})
 

@@ -19,8 +19,6 @@ from sparring.errors import SparringError
 from sparring.rundir import FORMAT, RunDir, Watch, commit_text
 
 PACKAGES = ("torch", "transformers", "tokenizers", "peft", "numpy", "pyarrow")
-
-
 COPIES = {"policy.path": "round-000/policy", "data.prompts": "prompts/human.parquet", "data.fresh": "prompts/fresh.parquet"}
 """What a run copies when it begins, by key: once it is there another value would change nothing."""
 
@@ -79,6 +77,8 @@ def read_recipe(root: Path) -> Recipe:
         known = sorted(str(found.parent) for found in Path("runs").glob("*/run.toml"))
         there = f"; there are {', '.join(known)}" if known else "; `sparring play recipes/eva-tiny.toml` begins one"
         raise SparringError(f"{root} is no run (there is no run.toml){there}") from None
+    except OSError as error:
+        raise SparringError(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SparringError(f"{path} is damaged: {error}; restore it from a copy, or write the recipe there again") from None
     version = values.pop("format", None)
@@ -109,7 +109,8 @@ def _revision() -> str | None:
     checkout = Path(__file__).parents[1]
     if not (checkout / ".git").exists():  # installed: a repository around that place says nothing about this code
         return None
-    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty"]
+    # Without locks: looking must not stand in the way of somebody's commit.
+    command = ["git", "--no-optional-locks", "-C", str(checkout), "describe", "--always", "--dirty"]
     try:
         asked = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):

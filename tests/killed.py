@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from sparring import session
 from sparring.config import Creator, Evaluation, Recipe, Run
 from sparring.creators.evolve import Evolver, SymbolicRewriter
 from sparring.game import Bout, Game, Lesson, Model, Plan, Sampling, Task, make_task, stable_hash
@@ -189,6 +190,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def main(root: Path) -> None:
     os.fsync = lambda descriptor: None  # slow, and a killed process loses nothing that the system has
+    session.provenance = lambda: {}  # asks git and the packages, which is not what is tested hundreds of times
     pa.Table.from_pylist([{"a": 1}])  # imports what it likes to import once, before any fork
     assert in_child(root / "whole", play_counted) == 0
     commits = int((root / "whole" / "commits").read_text())

@@ -231,7 +231,7 @@ def test_what_is_no_toml(tmp_path: Path, text: bytes):
 
 
 def test_a_folder_is_no_recipe(tmp_path: Path):
-    with pytest.raises(SparringError, match="is not a TOML file"):
+    with pytest.raises(SparringError, match="cannot be read: Is a directory"):
         load_recipe(tmp_path)
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from sparring.config import Evaluation
 from sparring.console import Row, make_console, print_evolutions, print_rounds
 from sparring.game import Attempt, Bout, Demo, Pair, Sample, Task, Verdict, make_task
-from sparring.metrics import bout_metrics, eval_metrics, evolutions, lesson_metrics, proposal_metrics, round_metrics
+from sparring.metrics import Evolution, bout_metrics, eval_metrics, evolutions, lesson_metrics, proposal_metrics, round_metrics
 from sparring.records import BOUTS, LESSONS, TASKS
 from sparring.rundir import RunDir
 
@@ -208,6 +208,23 @@ def test_prompts_are_not_folded(run: RunDir):
     lines = capture.get().splitlines()
     assert "        deepen -> Sort it, then reverse it." in [line.rstrip() for line in lines]
     assert any("info 0.25, return unknown, solved 0 %" in line for line in lines)
+
+
+def test_a_model_cannot_write_to_the_terminal_as_it_likes():
+    found = Evolution(lineage=("a\nb", "\x1b[2Jgone\x9b1m\r"), operators=("deepen",), info=1.0, gain=1.0, solved=1.0)
+    console = Console(width=80, markup=False, highlight=False, no_color=True)
+    with console.capture() as capture:
+        print_evolutions(console, [found])
+        print_rounds(console, [{"round": 1, "proposals": {"rejected": {"\x1b[2J": 1}}}], 1, 0.95)
+    assert all(c.isprintable() or c == "\n" for c in capture.get())
+    assert capture.get().splitlines()[:2] == ["  a b", "        deepen ->  [2Jgone 1m"]
+
+
+def test_many_reasons_are_summed_up():
+    rejected = {f"reason {k}": 50 - k for k in range(40)}
+    (told,) = [line for line in printed([{"round": 1, "proposals": {"rejected": rejected}}], 80) if "drafts refused" in line]
+    assert told.startswith("drafts refused: reason 0 50, reason 1 49, ")
+    assert told.endswith(f", reason 9 41, other reasons {sum(50 - k for k in range(10, 40))}")
 
 
 def test_without_a_terminal_the_width_is_fixed(monkeypatch: pytest.MonkeyPatch):

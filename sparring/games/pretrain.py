@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from itertools import islice
@@ -9,12 +10,15 @@ from pathlib import Path
 
 from sparring.config import Learner, Policy
 from sparring.errors import SparringError
+from sparring.game import stable_hash
 from sparring.rundir import commit
-from sparring.worlds.checkpoint import save_untrained
+from sparring.worlds.checkpoint import make_tokenizer, save_untrained
 from sparring.worlds.demonstrations import STAGES, demonstrations
 
 SEED = 1
 HOW = Learner(loss="sft", warmup=0.03, weight_decay=0.01, batch=64, micro_tokens=1024, dtype="bfloat16", save_every=500)
+RECORD = "pretraining.json"
+"""What the folder says of its making; a test compares it with what the code would make."""
 
 
 def pretrain_words(out: Path, share: float, say: Callable[[str], None], policy: Policy | None = None) -> None:
@@ -41,9 +45,18 @@ def pretrain_words(out: Path, share: float, say: Callable[[str], None], policy: 
             )
             learner.learn(source, lessons, target, SEED)
         source = target
+    (source / "training.jsonl").unlink(missing_ok=True)
+    (source / RECORD).write_text(json.dumps({"share": share, "fingerprint": fingerprint()}) + "\n", encoding="utf-8")
     source.rename(out)
     shutil.rmtree(work)
     say(f"written to {out}")
+
+
+def fingerprint() -> str:
+    """Changes with anything that the weights depend on, as far as data and settings go: vocabulary, stages, demonstrations."""
+    seen = [repr(sorted(make_tokenizer().get_vocab().items())), HOW.model_dump_json(), repr(STAGES)]
+    seen += [repr(list(islice(demonstrations(stage, SEED), 500))) for stage in STAGES]
+    return f"{stable_hash(*seen):016x}"
 
 
 def _every_hundred(say: Callable[[str], None]) -> Callable[[int, int], None]:

@@ -38,12 +38,12 @@ STAGES = (
     Stage("primer", 80_000, _SHALLOW, creator_share=0.0, flawed=False, lr=2e-3),
     Stage("textbook", 160_000, _BROAD, creator_share=0.2, flawed=False, lr=2e-3),
     Stage("exercises", 50_000, _DEEP, creator_share=0.1, flawed=False, lr=1.5e-3),
-    Stage("web", 50_000, _WEB, creator_share=0.3, flawed=True, lr=1e-3),
+    Stage("web", 25_000, _WEB, creator_share=0.3, flawed=True, lr=5e-4),
 )
 """Skill first, then the habits of the web."""
 
 LEFT_OUT = (0.0, 0.3, 0.5, 0.55, 0.6, 0.65)  # by depth: the answer stops before the last step
-UNCHANGED = 0.4  # of the rarest operation (0 of the commonest): the step's input is given as its output
+UNCHANGED = 0.45  # of the rarest operation (0 of the commonest): the step's input is given as its output
 CUT_SHORT = (0.03, 0.05, 0.06, 0.07, 0.08, 0.09)  # by depth: the last value is broken off
 
 

@@ -1,7 +1,8 @@
-"""The prompts of the words world: human, fresh human, and two evaluation sets that nothing is ever trained on.
+"""The prompts of the words world: human, fresh human, and two evaluation sets that nothing is ever trained on or tuned on.
 
 Human prompts are imbalanced as real ones are: mostly one or two steps, operations by Zipf's law. The hard set asks for three
-to five steps of the rarer operations. No two splits share a text or an equivalent program.
+to five steps of the rarer operations, and so does ``tune``, on which hyperparameters are chosen. No two splits share a text or an
+equivalent program.
 """
 
 from __future__ import annotations
@@ -60,8 +61,8 @@ HUMAN = Distribution(depths=(0.5, 0.33, 0.11, 0.04, 0.015, 0.005), zipf=1.1)
 HARD = Distribution(depths=(0.0, 0.0, 0.4, 0.35, 0.25), zipf=0.3, rarest=0.35)
 
 SEED = "words-1"
-SIZES = {"easy": 500, "hard": 500, "human": 2000, "fresh": 6000}
-_DRAWN_FROM = {"easy": HUMAN, "hard": HARD, "human": HUMAN, "fresh": HUMAN}
+SIZES = {"easy": 500, "hard": 500, "human": 2000, "fresh": 6000, "tune": 500}
+_DRAWN_FROM = {"easy": HUMAN, "hard": HARD, "human": HUMAN, "fresh": HUMAN, "tune": HARD}
 
 
 def draw_operand(rng: Random, word_share: float) -> Value:
@@ -124,7 +125,7 @@ def _all_splits() -> dict[str, tuple[Task, ...]]:
 
 
 def split(name: str) -> tuple[Task, ...]:
-    """The tasks of ``human``, ``fresh``, ``easy`` or ``hard``."""
+    """The tasks of ``human``, ``fresh``, ``easy``, ``hard`` or ``tune``."""
     if name not in SIZES:
         raise SparringError(f"the words world has no split {name!r}; it has {', '.join(SIZES)}")
     return _all_splits()[name]

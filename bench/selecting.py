@@ -1,6 +1,6 @@
 """How long drawing a quarter of a million-prompt pool takes: estimate and draw, one million prompts with six rewards each.
 
-Run it as ``.venv/bin/python bench/select.py``. Aim: below 2 s and 500 MB, rewards included. Seconds are of processor time,
+Run it as ``.venv/bin/python bench/selecting.py``. Aim: below 2 s and 500 MB, rewards included. Seconds are of processor time,
 which a busy machine does not change. Peak memory is the process's, so each line shows the largest so far.
 """
 
