@@ -3,7 +3,8 @@
     python -m bench.eva_tables [--seeds 5] [--processes 2] [--per-round 1000] [--only main,metrics,losses,continual]
 
 An arm is a recipe; arms of one seed share theta0, the human round (theta1) and the probe of the round after it, whose seeds are
-the same in all of them. Every arm makes the same number of optimiser steps on the same number of pairs. Accuracy is that of
+the same in all of them. An arm teaches at most as many pairs as the recipe says; pairs, steps and sampled tokens are reported,
+for some arms cannot fill that budget: fresh human prompts give fewer pairs the better the solver is. Accuracy is that of
 greedy answers on held-out tasks; differences are paired by task and seed, intervals are two-level bootstraps (seeds, then
 tasks). Writes bench/results/eva_tables.md and .json; finished runs are kept, so a killed bench goes on where it was.
 """
@@ -17,7 +18,7 @@ import shutil
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,8 @@ class Result:
     depth: float | None
     pairs: int
     steps: int
+    twin: str | None = None
+    """The arm that drew the same prompts and so is the same run."""
     tokens: int
     """Sampled tokens of the arm's rounds after theta1: probe, drafts and answers."""
 
@@ -159,6 +162,34 @@ def read_result(root: Path, arm: str, seed: int, number: int, first: int) -> Res
     )
 
 
+def same_draw(place: Path, arm: Arm, arms: Sequence[Arm], seed: int) -> str | None:
+    """The finished arm that differs from this one in its metric or draw alone and drew the same prompts: all else follows.
+
+    That happens where fewer prompts are informative than are drawn.
+    """
+    from sparring.config import load_recipe
+    from sparring.creators.evolve import draw_tasks
+    from sparring.game import stable_hash
+    from sparring.records import BOUTS
+    from sparring.rundir import RunDir
+
+    choice = ("--creator.metric=", "--creator.draw=")
+    rest = [text for text in arm.overrides if not text.startswith(choice)]
+    for other in arms[: list(arms).index(arm)]:
+        if arm.rounds != 2 or rest != [text for text in other.overrides if not text.startswith(choice)] or FRESH[0] in rest:
+            continue
+        root = place / other.name.replace(" ", "-").replace(",", "")
+        probe = RunDir(root).read("round-002/probe", BOUTS) if (root / "round-002/eval-hard").exists() else None
+        if probe:
+            drawn = [
+                draw_tasks(probe, load_recipe(RECIPE, one.overrides).creator, stable_hash(seed, 2, "propose"))
+                for one in (arm, other)
+            ]
+            if [task.id for task in drawn[0]] == [task.id for task in drawn[1]]:
+                return root.name
+    return None
+
+
 def play_seed_part(folder: Path, seed: int, base: str, arms: Sequence[Arm], common: Sequence[str]) -> list[Result]:
     """The base run of one loss under one seed, then every arm that goes on from it."""
     place, own = folder / f"seed-{seed}", [*common, f"--run.seed={seed}", *LOSSES[base]]
@@ -170,6 +201,10 @@ def play_seed_part(folder: Path, seed: int, base: str, arms: Sequence[Arm], comm
     probed: Path | None = None
     for arm in arms:
         name = arm.name.replace(" ", "-").replace(",", "")
+        twin = same_draw(place, arm, arms, seed)
+        if twin is not None:
+            results.append(replace(read_result(place / twin, arm.name, seed, 2, 2), twin=twin))
+            continue
         same_probe = probed is not None and not any("creator.kind=fresh" in text for text in arm.overrides)
         shared = [*first_round, *(["round-002/pool.parquet", "round-002/probe"] if same_probe else [])]
         play_arm(place, name, [*own, f"--run.rounds={arm.rounds}", *arm.overrides], probed if same_probe else root, shared)
@@ -202,8 +237,8 @@ def table(results: Sequence[Result], rows: Sequence[tuple[str, int]], reference:
     found = {(r.arm, r.round, r.seed): r for r in results}
     seeds = sorted({r.seed for r in results})
     lines = [
-        f"| arm | easy % | hard % | hard, minus {reference[0]} | length | depth | pairs | steps | k tokens sampled |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"| arm | seeds | easy % | hard % | hard, minus {reference[0]} | length | depth | pairs | steps | k tokens sampled |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for arm, number in rows:
         own = [found[arm, number, seed] for seed in seeds if (arm, number, seed) in found]
@@ -214,9 +249,11 @@ def table(results: Sequence[Result], rows: Sequence[tuple[str, int]], reference:
         easy, hard = (two_level([r.solved[name] for r in own]) for name in ("easy", "hard"))
         difference = "" if (arm, number) == reference else _cell(two_level(gaps), sign=True)
         means = [float(np.mean([getattr(r, key) or 0 for r in own])) for key in ("length", "depth", "pairs", "steps", "tokens")]
+        twins = [r.twin for r in own if r.twin is not None]
         label = arm if number <= 2 else f"{arm} (after round {number - 1})"
+        label += f" (the very draw of {twins[0]} under {len(twins)} seeds)" if twins else ""
         lines.append(
-            f"| {label} | {_cell(easy)} | {_cell(hard)} | {difference} | {means[0]:.1f} | {means[1]:.2f} | "
+            f"| {label} | {len(own)} | {_cell(easy)} | {_cell(hard)} | {difference} | {means[0]:.1f} | {means[1]:.2f} | "
             f"{means[2]:.0f} | {means[3]:.0f} | {means[4] / 1000:.0f} |"
         )
     return lines

@@ -84,7 +84,7 @@ def main() -> None:
     lines += ["| setting | world:tune % | chosen logp | rejected logp |", "|---|---|---|---|"]
     for setting, seeds in zip(SETTINGS, found, strict=True):
         scores = [100 * (row["tune"] or 0.0) for row in seeds]
-        moved = [[row[side] for row in seeds if row[side] is not None] for side in ("chosen", "rejected")]
+        moved = [[value for row in seeds if (value := row[side]) is not None] for side in ("chosen", "rejected")]
         cells = [f"{np.mean(values):+.2f}" if values else "" for values in moved]
         named = ", ".join(f"{key} {value:g}" if key != "loss" else str(value) for key, value in setting.items())
         lines.append(f"| {named} | {np.mean(scores):.1f} ({min(scores):.1f}, {max(scores):.1f}) | {cells[0]} | {cells[1]} |")

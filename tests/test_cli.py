@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from sparring.models import folders
 from sparring.models.folders import fetch_policy, resolve_policy
 from sparring.records import BOUTS, LESSONS, read_parquet
 from sparring.rundir import RunDir
+from tests.conftest import run_cli
 from tests.small import PROMPTS, write_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -28,22 +28,13 @@ Sparring = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def sparring(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Sparring:
+def sparring(capsys: pytest.CaptureFixture[str]) -> Sparring:
     """Runs a command in this process: its exit status, what it printed, and what it complained."""
 
     def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["sparring", *map(str, words)])
-        monkeypatch.setattr(sys, "path", [*sys.path])
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            with pytest.raises(SystemExit) as stopped:
-                cli.main()
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-        assert isinstance(stopped.value.code, int)
+        code = run_cli(*words)
         printed = capsys.readouterr()
-        return stopped.value.code, printed.out, printed.err
+        return code, printed.out, printed.err
 
     return run
 
@@ -118,7 +109,7 @@ def test_a_finished_run_is_shown_and_not_touched(copy: Path, sparring: Sparring)
 def test_more_rounds(copy: Path, sparring: Sparring):
     code, out, err = sparring("resume", copy, "--run.rounds=3", "--accept-changes")
     assert (code, err) == (0, "")
-    assert "round 3, created" in out
+    assert "theta3 evolved" in out
     assert "rounds = 3" in (copy / "run.toml").read_text()
 
 

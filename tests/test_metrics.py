@@ -191,7 +191,7 @@ def test_the_tables_fit_into_eighty_columns():
     assert text.count("100.0 [100.0, 100.0]") == 6
     (last,) = [line.split() for line in lines if line.strip().startswith("2 ")]
     assert last == ["2", "1000", "1000", "12.25", "3020", "100.0", "2000", "12000", "1000", "-12.50"]
-    assert "round 2, created" in text
+    assert "theta2 evolved" in text
     assert "drafts refused: seen before 3000, too long 20" in text
 
 
