@@ -244,11 +244,11 @@ def test_random_numbers_are_an_items_own():
 
 @pytest.mark.parametrize("broken", [torch.nan, torch.inf])
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
-def test_broken_logits_are_an_error(broken: float, temperature: float):
-    logits = torch.zeros(3, 10)
-    logits[1, 4] = broken
+def test_broken_logits_are_an_error(llama: Path, broken: float, temperature: float):
+    model = HFModel.load(llama, POLICY)
+    model.decoder.model.get_parameter("lm_head.weight").data[11] = broken
     with pytest.raises(SparringError, match=r"logits are not finite.*--policy\.dtype=float32"):
-        draw(logits, torch.full((3, 2), 0.5), temperature, 0.9)
+        model.sample(PROMPTS, Sampling(n=2, temperature=temperature, max_new_tokens=4), role="solver", seed=0)
 
 
 # ------------------------------------------------------------------------------------------------ mistakes

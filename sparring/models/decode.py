@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from sparring.errors import SparringError
 from sparring.game import Sampling
 from sparring.models.cache import PlainCache, PrefixCache, cache_type
 from sparring.models.draw import draw
@@ -50,31 +51,38 @@ class Decoder:
 
     @torch.inference_mode()
     def decode(self, prompts: Sequence[Tokens], noise_RN2: Tensor, how: Sampling) -> list[Answer]:
-        """One answer for each of ``prompts`` (equal neighbours are read once), drawn with its row of ``noise_RN2``."""
-        device, rows, steps = self.model.device, len(prompts), how.max_new_tokens
-        noise_RN2 = noise_RN2.to(device)
-        tokens_RN = torch.zeros(rows, steps, dtype=torch.long, device=device)
-        logprobs_RN = torch.zeros(rows, steps, device=device)
-        lengths_R = torch.full((rows,), steps, device=device)
-        batch = _Batch(self, prompts, steps)
-        row_R = torch.arange(rows, device=device)  # where the results of each live row go
-        for step in range(steps):
+        """One answer for each of ``prompts`` (equal ones are read once), drawn with its row of ``noise_RN2``.
+
+        Raises SparringError where the model's logits are not finite.
+        """
+        row_R = torch.arange(len(prompts), device=self.model.device)  # which of ``prompts`` each live row answers
+        noise_RN2 = noise_RN2.to(row_R.device)
+        batch = _Batch(self, prompts, how.max_new_tokens)
+        drawn: list[tuple[Tensor, Tensor, Tensor]] = []  # by step: rows, their tokens, their log-probs
+        for step in range(how.max_new_tokens):
             token_R, logprob_R = draw(batch.logits_RV, noise_RN2[row_R, step], how.temperature, how.top_p)
-            tokens_RN[row_R, step] = token_R
-            logprobs_RN[row_R, step] = logprob_R
+            drawn.append((row_R, token_R, logprob_R))
             ended_R = self._ends_V[token_R]
             if ended_R.any():
-                lengths_R[row_R[ended_R]] = step + 1
                 order_R = batch.drop(ended_R)
                 row_R, token_R = row_R[order_R], token_R[order_R]
-            if not len(row_R) or step == steps - 1:
+            if not len(row_R) or step == how.max_new_tokens - 1:
                 break
             batch.advance(token_R)
-        ended_R = self._ends_V[tokens_RN.gather(1, lengths_R.unsqueeze(1) - 1)].squeeze(1)
-        table = zip(tokens_RN.tolist(), logprobs_RN.tolist(), lengths_R.tolist(), ended_R.tolist(), strict=True)
+        return self._answers(*map(torch.cat, zip(*drawn, strict=True)))
+
+    def _answers(self, rows: Tensor, tokens: Tensor, logprobs: Tensor) -> list[Answer]:
+        """Draws in the order of steps, as answers in the order of rows."""
+        if not logprobs.isfinite().all():
+            raise SparringError(
+                "the model's logits are not finite: its weights are broken, or they overflow in their precision; "
+                "go back to an earlier policy, or use --policy.dtype=float32"
+            )
+        by_row, lengths = rows.argsort(stable=True), rows.bincount().tolist()
+        pairs = zip(tokens[by_row].split(lengths), logprobs[by_row].split(lengths), strict=True)
         return [
-            Answer(ids=tuple(ids[:length]), logprobs=tuple(logprobs[:length]), ended=ended)
-            for ids, logprobs, length, ended in table
+            Answer(ids=tuple(ids.tolist()), logprobs=tuple(values.tolist()), ended=bool(self._ends_V[ids[-1]]))
+            for ids, values in pairs
         ]
 
     def new_cache(self, rows: int) -> PrefixCache | PlainCache:

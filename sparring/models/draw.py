@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparring.errors import SparringError
 from sparring.game import stable_hash
 
 _LIKELIEST = 1024  # Looked at before a whole vocabulary is sorted; a nucleus is rarely wider.
@@ -27,20 +26,14 @@ def uniforms(seed: int, role: str, prompt: str, k: int, tokens: int) -> np.ndarr
 def draw(logits_RV: Tensor, noise_R2: Tensor, temperature: float, top_p: float) -> tuple[Tensor, Tensor]:
     """Tokens (R) drawn at ``temperature`` from the top-``top_p`` mass, and their log-probs (R, nats) under softmax(logits).
 
-    Temperature 0 takes the likeliest token. Raises SparringError where logits are not finite.
+    Temperature 0 takes the likeliest token. Where logits are not numbers, neither is the log-prob.
     """
     logp_RV = logits_RV.log_softmax(-1)
     if temperature == 0:
         token_R = logp_RV.argmax(-1)
     else:
         token_R = _draw_nucleus((logp_RV / temperature).softmax(-1), noise_R2, top_p)
-    logprob_R = logp_RV.gather(-1, token_R.unsqueeze(-1)).squeeze(-1)
-    if not logprob_R.isfinite().all():
-        raise SparringError(
-            "the model's logits are not finite: its weights are broken, or they overflow in their precision; "
-            "go back to an earlier policy, or use --policy.dtype=float32"
-        )
-    return token_R, logprob_R
+    return token_R, logp_RV.gather(-1, token_R.unsqueeze(-1)).squeeze(-1)
 
 
 def _draw_nucleus(probs_RV: Tensor, noise_R2: Tensor, top_p: float) -> Tensor:
@@ -75,5 +68,5 @@ def _inverse_cdf(weights_RV: Tensor, noise_R: Tensor) -> Tensor:
     """The token (R) at which the running sum of weights passes ``noise_R`` of the total; its weight is never zero."""
     sums_RV = weights_RV.cumsum(-1)
     token_R1 = torch.searchsorted(sums_RV, noise_R.unsqueeze(-1) * sums_RV[:, -1:], right=True)
-    # Sums that are not numbers (broken logits) lead past the end; the caller reports them.
+    # Sums that are not numbers lead past the end.
     return token_R1.squeeze(-1).clamp_(max=weights_RV.shape[-1] - 1)
