@@ -266,6 +266,13 @@ def test_a_prompt_over_the_limit_is_named(llama: Path):
         model.sample(["w1", "w1 w2 w3"], Sampling(), role="solver", seed=0)
 
 
+def test_a_prompt_without_tokens_is_refused(llama: Path):
+    model = HFModel.load(llama, POLICY)
+    model.tokenizer.chat_template = "{{ messages[0].content }}"
+    with pytest.raises(SparringError, match="the prompt '' renders to no token"):
+        model.sample(["w1", ""], Sampling(max_new_tokens=1), role="solver", seed=0)
+
+
 def test_more_tokens_than_positions_are_refused(llama: Path):
     with pytest.raises(SparringError, match=r"5 prompt tokens and 508 new ones are over the model's 512 positions"):
         HFModel.load(llama, POLICY).sample(["w1 w2"], Sampling(max_new_tokens=508), role="solver", seed=0)

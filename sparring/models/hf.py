@@ -84,6 +84,8 @@ class HFModel:
 
     def _encode(self, prompt: str, new_tokens: int) -> Tokens:
         ids = tuple(encode_prompt(self.tokenizer, prompt))
+        if not ids:
+            raise SparringError(f"the prompt {prompt!r} renders to no token at all; drop it, or mend the chat template")
         limit = self.policy.max_prompt_tokens
         if len(ids) > limit:
             raise SparringError(
