@@ -55,8 +55,8 @@ def arms_of(tables: Iterable[str]) -> list[Arm]:
     if "main" in tables:
         arms += [
             Arm("fresh human", overrides=FRESH),
-            # 2,500 prompts cost about as many samples as eva's probe, drafts and answers, and give as many pairs.
-            Arm("fresh human, equal samples", overrides=(*FRESH, "--data.per_round=2500")),
+            # 2,500 prompts give as many pairs as the recipe teaches, for 0.7 of the tokens that eva samples.
+            Arm("fresh human, 2500 prompts", overrides=(*FRESH, "--data.per_round=2500")),
             Arm("uniform evolve", overrides=("--creator.metric=uniform",)),
             Arm("symbolic creator", overrides=("--creator.kind=symbolic",)),
             Arm("eva greedy", overrides=("--creator.draw=greedy",)),
@@ -79,7 +79,7 @@ def arms_of(tables: Iterable[str]) -> list[Arm]:
         arms += [
             Arm("eva, 3 rounds", rounds=4),
             Arm("fresh human, 3 rounds", rounds=4, overrides=FRESH),
-            Arm("fresh human, equal samples, 3 rounds", rounds=4, overrides=(*FRESH, "--data.per_round=2000")),
+            Arm("fresh human, 2000 prompts, 3 rounds", rounds=4, overrides=(*FRESH, "--data.per_round=2000")),
         ]
     return arms
 
