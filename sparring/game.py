@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 
 def stable_hash(*parts: object) -> int:
@@ -27,12 +27,17 @@ def stable_hash(*parts: object) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sampling:
-    """How a model samples: ``n`` answers per prompt; ``temperature`` 0 is greedy; ``top_p`` keeps that much of the mass."""
+    """How a model samples: ``n`` answers per prompt; ``temperature`` 0 is greedy; ``top_p`` keeps that much of the mass.
+
+    ``beam``: no sampling; the ``n`` most likely answers that a beam search of width ``n`` finds, the likeliest first
+    (fewer where there are fewer); temperature and top_p mean nothing then.
+    """
 
     n: int = 1
     temperature: float = 0.7
     top_p: float = 0.9
     max_new_tokens: int = 64
+    beam: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,13 +89,69 @@ def make_task(
     return Task(id=digest, text=text, context=context, parent=parent, draft=draft, rejected=rejected, meta=dict(meta or {}))
 
 
+NO_GOALS = "no goals"
+"""The state in which nothing is left to prove."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Goals:
+    """What is left to prove. ``texts`` are the open goals, the one that the next tactic works on first; ``handle`` belongs to
+    the environment that made it and means nothing to anybody else."""
+
+    texts: tuple[str, ...]
+    handle: Any = field(default=None, compare=False, repr=False)
+
+    @property
+    def text(self) -> str:
+        return "\n\n".join(self.texts) or NO_GOALS
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Proved:
+    """No goal is left. The environment's word, not yet a verdict: a proof counts after ``Env.check``."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rejected:
+    """The tactic (or the statement) was refused. A player's failure is data; ``kind`` tells it from a broken environment."""
+
+    reason: str
+    kind: Literal["refused", "timeout", "fault"] = "refused"
+
+
+Outcome = Goals | Proved | Rejected
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One tactic that a search ran and that the environment accepted: ``state`` became ``result`` (``NO_GOALS`` if closed).
+
+    ``target``: the state that the planner had asked for, where there was a planner; ``logprob`` is the candidate's
+    (nats); ``used``: part of the proof that was found.
+    """
+
+    state: str
+    tactic: str
+    result: str
+    role: str
+    target: str | None = None
+    logprob: float = 0.0
+    used: bool = False
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attempt:
-    """A response (or, in the prove game, a proof script) and the model calls it took. ``fault``: the model broke."""
+    """A response and the model calls it took. ``fault``: the model (or the environment) broke.
+
+    In the prove game ``answer`` is a proof script, a tactic per line, each working on the first open goal ("" where none was
+    found); ``steps`` are what the search ran, ``stats`` its figures (JSON): status, seconds, calls, nodes.
+    """
 
     answer: str
     samples: tuple[Sample, ...] = ()
     fault: str | None = None
+    steps: tuple[Step, ...] = ()
+    stats: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,6 +227,28 @@ class Learner(Protocol):
     """Turns a policy folder and lessons into a better policy folder ``out``, which does not exist yet."""
 
     def learn(self, policy: Path, lessons: Sequence[Lesson], out: Path, seed: int) -> None: ...
+
+
+class Env(Protocol):
+    """A proof assistant. Statements and tactics are untrusted input: nothing that is passed in may hang it or break it."""
+
+    def start(self, task: Task) -> Goals | Rejected:
+        """The statement as one goal."""
+        ...
+
+    def step(self, tries: Sequence[tuple[Goals, str]]) -> list[Outcome]:
+        """Each tactic on the first of its goals, in order and independently: a ``Goals`` can be stepped any number of times."""
+        ...
+
+    def split(self, goals: Goals) -> list[Goals]:
+        """One ``Goals`` per goal where the goals can be proved apart from each other; else ``[goals]``."""
+        ...
+
+    def check(self, task: Task, script: str) -> Verdict:
+        """A fresh proof of the statement from its root: each line of ``script`` on the first open goal, none left at the end."""
+        ...
+
+    def close(self) -> None: ...
 
 
 class Engine(Protocol):

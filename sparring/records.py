@@ -1,6 +1,6 @@
 """Nouns to Parquet rows and back. The columns are the fields of ``game.py``, nested, so that any Parquet reader can use them.
 
-``Task.meta`` is a JSON string in the file: tasks of different games would otherwise not share a schema.
+``Task.meta`` and ``Attempt.stats`` are JSON strings in the file: different games would otherwise not share a schema.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sparring.errors import SparringError
-from sparring.game import Attempt, Bout, Demo, Lesson, Pair, Sample, Task, Verdict
+from sparring.game import Attempt, Bout, Demo, Lesson, Pair, Sample, Step, Task, Verdict
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -41,7 +41,26 @@ _TASK = pa.struct(
         ("meta", pa.string()),
     ]
 )
-_ATTEMPT = pa.struct([("answer", pa.string()), ("samples", pa.list_(_SAMPLE)), ("fault", pa.string())])
+_STEP = pa.struct(
+    [
+        ("state", pa.string()),
+        ("tactic", pa.string()),
+        ("result", pa.string()),
+        ("role", pa.string()),
+        ("target", pa.string()),
+        ("logprob", pa.float32()),
+        ("used", pa.bool_()),
+    ]
+)
+_ATTEMPT = pa.struct(
+    [
+        ("answer", pa.string()),
+        ("samples", pa.list_(_SAMPLE)),
+        ("fault", pa.string()),
+        ("steps", pa.list_(_STEP)),
+        ("stats", pa.string()),
+    ]
+)
 _VERDICT = pa.struct([("score", pa.float64()), ("solved", pa.bool_()), ("fault", pa.string()), ("note", pa.string())])
 _LESSON = [
     ("kind", pa.string()),
@@ -71,8 +90,12 @@ def _sample_row(sample: Sample | None) -> Row | None:
     return None if sample is None else _fields(sample)
 
 
+def _json(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False, sort_keys=True)
+
+
 def _task_row(task: Task) -> Row:
-    return _fields(task) | {"draft": _sample_row(task.draft), "meta": json.dumps(task.meta, ensure_ascii=False, sort_keys=True)}
+    return _fields(task) | {"draft": _sample_row(task.draft), "meta": _json(task.meta)}
 
 
 def _task(row: Mapping[str, Any]) -> Task:
@@ -81,13 +104,22 @@ def _task(row: Mapping[str, Any]) -> Task:
 
 def _attempt(row: Mapping[str, Any]) -> Attempt:
     samples = tuple(sample for sample in map(_sample, row["samples"]) if sample is not None)
-    return Attempt(answer=row["answer"], samples=samples, fault=row["fault"])
+    steps = tuple(Step(**step) for step in row["steps"])
+    return Attempt(answer=row["answer"], samples=samples, fault=row["fault"], steps=steps, stats=json.loads(row["stats"]))
+
+
+def _attempt_row(attempt: Attempt) -> Row:
+    return _fields(attempt) | {
+        "samples": [_sample_row(sample) for sample in attempt.samples],
+        "steps": [_fields(step) for step in attempt.steps],
+        "stats": _json(attempt.stats),
+    }
 
 
 def _bout_row(bout: Bout) -> Row:
     return {
         "task": _task_row(bout.task),
-        "attempts": [_fields(a) | {"samples": [_sample_row(s) for s in a.samples]} for a in bout.attempts],
+        "attempts": [_attempt_row(attempt) for attempt in bout.attempts],
         "verdicts": [_fields(verdict) for verdict in bout.verdicts],
     }
 
