@@ -6,9 +6,10 @@ is ordinary attention. (The split is Hydragen's, arXiv 2402.05099 sec. 3.1; it j
 joining the scores before one is simpler.) It plugs into transformers as an attention function and works for
 models that call one and change nothing around it. ``PlainCache`` copies the prompt's states to each row, for the others.
 
-Both are used alike: read the prompts with the cache, ``open`` it, run each ``step``, ``keep_rows`` when samples end.
+Both are used alike: read the prompts with the cache, ``open`` it, run each ``step``, ``keep_rows`` when samples end, ``branch``
+where one goes on in several ways.
 
-Shape legend: P prompts, W places per prompt, R live rows (R <= P x W), T prompt columns (left-padded), S own tokens so far,
+Shape legend: P prompts, W places per prompt, R live rows (R <= P x W), T prompt columns (some padding), S own tokens so far,
 C = T + S, K key heads, G query heads per key head, H = K x G, D head size.
 """
 
@@ -86,6 +87,15 @@ class PrefixLayer(DynamicLayer):
         for block in (self.own_keys, self.own_values):
             block[: self.own_length, moved] = block[: self.own_length, order_R[moved]]
         self.own_keys, self.own_values = self.own_keys[:, : len(order_R)], self.own_values[:, : len(order_R)]
+
+    def branch(self, parent_R: Tensor) -> None:
+        """Row i becomes a copy of what row ``parent_R[i]`` was."""
+        self.own_keys, self.own_values = (self._copies(block, parent_R) for block in (self.own_keys, self.own_values))
+
+    def _copies(self, block: Tensor, parent_R: Tensor) -> Tensor:
+        copies = block.new_empty(len(block), len(parent_R), *block.shape[2:])
+        torch.index_select(block[: self.own_length], 1, parent_R, out=copies[: self.own_length])
+        return copies
 
     def keep_prompts(self, live_P: Tensor) -> None:
         self.keys = self.prompt_keys = self.prompt_keys[live_P]
@@ -186,11 +196,19 @@ class PrefixCache(Cache):
         for layer in self._layers:
             layer.keep_rows(order_R, moved)
         self._grid.keep_rows(order_R)
-        if 0 < 2 * len(order_R) <= self._grid.prompts * self._grid.width:
-            self._regrid()
+        self._regrid_if_sparse()
 
-    def _regrid(self) -> None:
-        """Close the holes: forget prompts without rows, and let the largest family set the width."""
+    def branch(self, parent_R: Tensor) -> None:
+        """Row i becomes a copy of what row ``parent_R[i]`` was; a row may have any number of copies."""
+        for layer in self._layers:
+            layer.branch(parent_R)
+        self._grid = _Grid(self._grid.owner_R[parent_R], self._grid.prompts)
+        self._regrid_if_sparse()
+
+    def _regrid_if_sparse(self) -> None:
+        """Close the holes once they are half of the grid: forget prompts without rows; the largest family sets the width."""
+        if not 0 < 2 * len(self._grid.owner_R) <= self._grid.prompts * self._grid.width:
+            return
         live_P, owner_R = self._grid.owner_R.unique(return_inverse=True)
         if len(live_P) < self._grid.prompts:
             for layer in self._layers:
@@ -233,6 +251,9 @@ class PlainCache(DynamicCache):
         if self.mask_RC is not None:
             self.mask_RC = self.mask_RC[order_R]
 
+    def branch(self, parent_R: Tensor) -> None:
+        self.keep_rows(parent_R)
+
 
 _STEPPING: ContextVar[PrefixCache | None] = ContextVar("the prefix cache of the step in progress", default=None)
 
@@ -259,6 +280,11 @@ AttentionMaskInterface.register(_NAME, sdpa_mask)
 
 def _layer_types(config: PreTrainedConfig) -> list[type]:
     return [type(layer) for layer in DynamicCache(config=config).layers]
+
+
+def keeps_everything(config: PreTrainedConfig) -> bool:
+    """Whether every layer looks back to the first token, not over a window of columns."""
+    return set(_layer_types(config)) == {DynamicLayer}
 
 
 def cache_type(model: PreTrainedModel) -> type[PrefixCache] | type[PlainCache]:

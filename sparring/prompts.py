@@ -1,0 +1,49 @@
+"""What a prover is asked and what it answers, as text: shared by the search that asks and the learner that teaches.
+
+The forms are RiR's (OpenReview H5hePMXKht sec. 3); ``joint`` asks for the planner's and the actor's answer in one go.
+A state or a target may have several lines and is put in as it is.
+"""
+
+from __future__ import annotations
+
+CURRENT, TARGET, STEP, PLAN = MARKERS = ("[CURRENT GOAL]", "[TARGET GOAL]", "[PROOFSTEP]", "[PLAN]")
+
+
+def flat_prompt(state: str) -> str:
+    """Answered by a tactic."""
+    return f"{CURRENT} {state} {STEP}"
+
+
+def planner_prompt(state: str) -> str:
+    """Answered by the state to reach next."""
+    return f"{CURRENT} {state} {TARGET}"
+
+
+def actor_prompt(state: str, target: str) -> str:
+    """Answered by a tactic that leads from ``state`` to ``target``."""
+    return f"{CURRENT} {state} {TARGET} {target} {STEP}"
+
+
+def joint_prompt(state: str) -> str:
+    """Answered by a ``joint_completion``."""
+    return f"{CURRENT} {state} {PLAN}"
+
+
+def joint_completion(target: str, tactic: str) -> str:
+    return f"{target} {STEP} {tactic}"
+
+
+def split_joint(text: str) -> tuple[str, str] | None:
+    """(target, tactic) of a ``joint_completion``; None where one of them is missing."""
+    target, _, tactic = (part.strip() for part in text.partition(STEP))
+    return (target, tactic) if target and tactic else None
+
+
+def one_line(text: str) -> str:
+    """The text with every run of white space as one blank: what a tokenizer may do to it, and what equality disregards."""
+    return " ".join(text.split())
+
+
+def is_target(text: str, state: str) -> bool:
+    """Whether a model's answer can be a target at all: not empty, no prompt within, and not the state it starts from."""
+    return bool(text.strip()) and not any(marker in text for marker in MARKERS) and one_line(text) != one_line(state)
