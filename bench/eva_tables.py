@@ -86,10 +86,10 @@ def arms_of(tables: Iterable[str]) -> list[Arm]:
 
 def play_arm(folder: Path, name: str, overrides: Sequence[str], after: Path | None, shared: Sequence[str]) -> float:
     """Play one recipe to its end in ``folder``; ``shared`` phases are taken over from ``after``. Returns CPU-seconds spent."""
-    from sparring.config import load_recipe
     from sparring.engines import Local
     from sparring.games.align import align
     from sparring.loop import play
+    from sparring.recipe import load_recipe
     from sparring.rundir import RunDir, Watch
     from sparring.session import open_run
 
@@ -167,9 +167,9 @@ def same_draw(place: Path, arm: Arm, arms: Sequence[Arm], seed: int) -> str | No
 
     That happens where fewer prompts are informative than are drawn.
     """
-    from sparring.config import load_recipe
     from sparring.creators.evolve import draw_tasks
     from sparring.game import stable_hash
+    from sparring.recipe import load_recipe
     from sparring.records import BOUTS
     from sparring.rundir import RunDir
 

@@ -38,10 +38,10 @@ SETTINGS: list[dict[str, Any]] = [
 
 def try_setting(root: Path, setting: dict[str, Any], seed: int) -> dict[str, float | None]:
     """Learn from the human round of the run at ``root`` and look."""
-    from sparring.config import load_recipe
     from sparring.game import Sampling
     from sparring.learners.train import TorchLearner
     from sparring.models.hf import HFModel
+    from sparring.recipe import load_recipe
     from sparring.records import LESSONS
     from sparring.rundir import RunDir
     from sparring.worlds.splits import split

@@ -48,7 +48,7 @@ def play(
     accept_changes: Annotated[bool, typer.Option(help="Go on with a run that was begun under another recipe.")] = False,
 ) -> None:
     """Play a recipe's game: train in rounds. Finished phases are never done again."""
-    from sparring.config import load_recipe
+    from sparring.recipe import load_recipe
 
     checked = load_recipe(recipe, context.args)
     if not checked.run.name:
@@ -63,7 +63,7 @@ def resume(
     accept_changes: Annotated[bool, typer.Option(help="Needed with overrides: go on under the changed recipe.")] = False,
 ) -> None:
     """Go on with a run that was stopped, killed or copied here."""
-    from sparring.config import apply_overrides, parse_recipe
+    from sparring.recipe import apply_overrides, parse_recipe
     from sparring.session import read_recipe
 
     recipe = read_recipe(run)
@@ -179,8 +179,8 @@ def doctor(
     recipe: Annotated[Path | None, typer.Argument(help="Also say what is missing for this recipe.")] = None,
 ) -> None:
     """Versions, device, memory, disk, extras, and what is missing for a recipe."""
-    from sparring.config import load_recipe
     from sparring.doctor import describe_machine, missing_for
+    from sparring.recipe import load_recipe
 
     for name, value in describe_machine():
         typer.echo(f"{name:<22}{value}")

@@ -1,22 +1,13 @@
-"""Recipes: frozen records read from TOML, changed by dotted overrides, written back resolved.
+"""Recipes: frozen records, one for every section; ``recipe.py`` reads and writes them.
 
-Every section of a recipe is one record here; every field has its unit in its name or its docstring and a default that runs.
-A mistake in a recipe is answered with the key, the rule it breaks and the repair, before anything is loaded.
+Every field has its unit in its name or its docstring and a default that runs.
 """
 
 from __future__ import annotations
 
-import copy
-import difflib
-import tomllib
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
-import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from sparring.errors import SparringError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -32,9 +23,6 @@ Loss = Literal["dpo", "ipo", "sppo", "sppo_soft", "simpo", "orpo", "sft"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 """A part of a file name."""
 
-Difference = dict[str, tuple[Any, Any]]
-"""Dotted key -> (old value, new value); None where one has no such key."""
-
 
 class Record(BaseModel):
     # Strict: "6" is no number and true is none either.
@@ -42,17 +30,21 @@ class Record(BaseModel):
 
 
 class Run(Record):
-    """The loop. ``human_rounds`` rounds come first that teach from the human prompts as they are."""
+    """The loop."""
 
     name: str = ""
     """Folder under ``folder``; empty: the recipe's file name."""
     folder: str = "runs"
     seed: Annotated[int, Field(ge=0)] = 0
     rounds: Count = 4
-    human_rounds: Annotated[int, Field(ge=0)] = 1
     start: Literal["incremental", "scratch"] = "incremental"
     """Each round's learner starts from the last policy, or from the first one again (with all lessons so far)."""
     shard_tasks: Count = 256
+
+
+class AlignRun(Run):
+    human_rounds: Annotated[int, Field(ge=0)] = 1
+    """Rounds that come first and teach from the human prompts as they are."""
 
 
 class Policy(Record):
@@ -160,22 +152,121 @@ class Evaluation(Record):
     level: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95
 
 
-class Recipe(Record):
-    """One file that says everything about a run."""
+# ---------------------------------------------------------------------------------------------- the prove game
 
-    game: Literal["align"] = "align"
+
+class Theorems(Record):
+    """Where statements come from: ``world:SPLIT`` of the embedded theorems, or a .jsonl/.parquet file with a ``text`` column."""
+
+    pool: str = "world:pool"
+    per_round: Count = 400
+    """Statements searched in a round: the budget that every arm of a comparison shares."""
+    traces: str = "world:train"
+    """Proofs that the first policy learns from: ``world:SPLIT`` with scripts, a .parquet file that ``sparring trace`` wrote, or "" for
+    none (the policy plays as it is)."""
+    evals: dict[Name, str] = {"test": "world:test", "novel": "world:novel", "hard": "world:hard"}
+    eval_tasks: Annotated[int, Field(ge=0)] = 0
+    """Statements of each evaluation set that are used, from its beginning; 0: all."""
+
+
+class Roles(Record):
+    """Weights of the roles in co-training (RiR sec. 3); 0 leaves a role out. A planner and an actor of equal weight share rows."""
+
+    flat: NonNegative = 1.0
+    planner: NonNegative = 1.0
+    actor: NonNegative = 1.0
+
+
+class Search(Record):
+    """How proofs are searched. Budgets are per statement; 0 is no bound."""
+
+    policy: Literal["mixture", "flat", "rir", "joint"] = "mixture"
+    algorithm: Literal["best_first", "mcts"] = "best_first"
+    flat: Annotated[int, Field(ge=0)] = 4
+    """Tactics from the state alone, per expanded state."""
+    targets: Annotated[int, Field(ge=0)] = 4
+    """Next states that the planner proposes, per expanded state."""
+    tactics: Count = 1
+    """Tactics of the actor for each of them."""
+    flat_weight: NonNegative = 1.0
+    goal_weight: NonNegative = 1.0
+    length_norm: Fraction = 0.5
+    """Scores are log-probs over (number of tokens) to this power."""
+    beam: bool = True
+    """The likeliest candidates by beam search; otherwise sampled."""
+    temperature: Positive = 1.0
+    max_tactic_tokens: Count = 24
+    max_target_tokens: Count = 96
+    width: Count = 4
+    """States of one statement expanded in one wave."""
+    live: Count = 64
+    """Statements searched at once."""
+    retries: Annotated[int, Field(ge=0)] = 1
+    """Times that a state is expanded again when nothing else is open."""
+    dedup: bool = True
+    """Equal states of a statement are one node."""
+    puct: Positive = 1.0
+    """Weight of the prior in mcts."""
+    calls: Annotated[int, Field(ge=0)] = 256
+    """Sequences sampled, by planner and actor alike."""
+    tokens: Annotated[int, Field(ge=0)] = 0
+    steps: Annotated[int, Field(ge=0)] = 0
+    """Tactics run in the environment."""
+    seconds: NonNegative = 0.0
+    """With a bound in seconds a run is not repeatable."""
+
+
+class Conjectures(Record):
+    """The creator: statements that are true and barely provable, from those that were proved."""
+
+    kind: Literal["symbolic", "model", "both", "none"] = "symbolic"
+    metric: Metric = "pass"
+    draw: Draw = "weighted"
+    uniform: Fraction = 0.0
+    fraction: Fraction = 0.5
+    """Share of the pool, of the proved statements in it, that is built upon."""
+    tries: Count = 4
+    """Conjectures per statement; the first that passes every gate is kept."""
+    temperature: Positive = 1.0
+    max_new_tokens: Count = 64
+    max_size: Count = 60
+    """Signs of a conjecture at most."""
+
+
+class Lore(Record):
+    """What a round teaches (expert iteration): proofs found, and hindsight on everything else that was executed."""
+
+    hindsight: bool = True
+    """Executed steps off the proof teach too, relabelled with the state that they reached."""
+    hindsight_steps: Count = 8
+    """Such steps per statement."""
+    hindsight_weight: NonNegative = 0.3
+    exposure: bool = True
+    """The actor also learns the used tactic under the planner's own targets."""
+    replay: Fraction = 0.5
+    """Share of the lessons that comes from the traces of the start."""
+
+
+class Recipe(Record):
+    """One file that says everything about a run: what every game has. A game adds its own sections."""
+
     run: Run = Run()
     policy: Policy = Policy()
+    learner: Learner = Learner()
+    evaluation: Evaluation = Evaluation()
+
+
+class AlignRecipe(Recipe):
+    game: Literal["align"] = "align"
+    run: AlignRun = AlignRun()  # pyright: ignore[reportIncompatibleVariableOverride]  (frozen, so narrowing it is sound)
     data: Data = Data()
     solver: Solver = Solver()
     judge: Judge = Judge()
     creator: Creator = Creator()
     teach: Teach = Teach()
-    learner: Learner = Learner()
-    evaluation: Evaluation = Evaluation()
 
     @model_validator(mode="after")
-    def _check(self) -> Recipe:
+    def _check(self) -> AlignRecipe:
         if self.run.human_rounds > self.run.rounds:
             raise ValueError(
                 f"run.human_rounds {self.run.human_rounds} is more than run.rounds {self.run.rounds}; lower it or play more rounds"
@@ -189,123 +280,31 @@ class Recipe(Record):
         return self
 
 
-def _keys(record: BaseModel, prefix: str = "") -> dict[str, Any]:
-    """Every dotted key with its value; a section's value is a record."""
-    found: dict[str, Any] = {}
-    for name, value in record:
-        found[prefix + name] = value
-        if isinstance(value, Record):
-            found |= _keys(value, f"{prefix}{name}.")
-    return found
+class ProveRecipe(Recipe):
+    game: Literal["prove"] = "prove"
+    run: Run = Run(rounds=3, shard_tasks=128)
+    policy: Policy = Policy(path="builtin:theorems-blank")
+    data: Theorems = Theorems()
+    roles: Roles = Roles()
+    start: Learner = Learner(loss="sft", lr=2e-3, warmup=0.03, batch=32, micro_tokens=1024, dtype="bfloat16", save_every=200)
+    """How the first policy learns from the traces."""
+    search: Search = Search()
+    creator: Conjectures = Conjectures()
+    teach: Lore = Lore()
+    learner: Learner = Learner(loss="sft", lr=5e-4, batch=32, micro_tokens=1024, dtype="bfloat16")
+
+    @model_validator(mode="after")
+    def _check(self) -> ProveRecipe:
+        for key, how in (("start", self.start), ("learner", self.learner)):
+            if how.loss != "sft":
+                raise ValueError(f"{key}.loss is {how.loss}; the prove game teaches demonstrations, so set it to sft")
+        wanted = {"flat": ("flat",), "rir": ("targets",), "joint": ("targets",), "mixture": ("flat", "targets")}
+        for name in wanted[self.search.policy]:
+            if not getattr(self.search, name):
+                raise ValueError(
+                    f"search.{name} 0 leaves search.policy {self.search.policy} without candidates; set it to 1 or more (--search.{name}=4)"
+                )
+        return self
 
 
-def _nearest(key: str, known: Sequence[str]) -> str:
-    """The key that was probably meant: one that ends alike anywhere, a similar one in its section, or all of the section."""
-    section, dot, leaf = key.rpartition(".")
-    if alike := [name for name in known if name.rpartition(".")[2] == leaf]:
-        return f"did you mean {alike[0]}?"
-    neighbours = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == section]
-    near = difflib.get_close_matches(leaf, neighbours, n=1, cutoff=0.5)
-    return f"did you mean {section}{dot}{near[0]}?" if near else f"there are {', '.join(neighbours)}"
-
-
-def _explain(error: Mapping[str, Any], source: str) -> str:
-    location, value, known = [str(part) for part in error["loc"]], error["input"], _keys(Recipe())
-    while len(location) > 1 and ".".join(location) not in known and error["type"] != "extra_forbidden":
-        location.pop()  # an item of a list, a name in a table: the key is what can be set
-    key = ".".join(location)
-    message = str(error["msg"]).removeprefix("Value error, ").replace("Input should", "should")
-    if not key:
-        return f"{source}: {message}"
-    if error["type"] == "extra_forbidden":
-        return f"{source}: unknown key {key}; {_nearest(key, list(known))}"
-    if error["type"] == "model_type":
-        return (
-            f"{source}: {key} = {value!r} but {key} is a section; set one of its keys: {', '.join(type(known[key]).model_fields)}"
-        )
-    if key == "solver.n" and error["type"] == "greater_than_equal":
-        return f"{source}: a group of {value} cannot give a pair; set solver.n to at least 2 (--solver.n=6)"
-    return f"{source}: {key} = {value!r} {message} (the default is --{key}={_text(known[key])})"
-
-
-def _text(value: Any) -> str:
-    """A value as an override writes it."""
-    if isinstance(value, str):
-        return value
-    return tomli_w.dumps({"value": value}).removeprefix("value = ").strip() if not isinstance(value, dict) else "{...}"
-
-
-def parse_recipe(values: Mapping[str, Any], source: str = "recipe") -> Recipe:
-    """A checked recipe; raises SparringError that names every wrong key, the rule and the repair."""
-    try:
-        return Recipe.model_validate(values)
-    except ValidationError as error:
-        raise SparringError("\n".join(_explain(dict(item), source) for item in error.errors())) from None
-
-
-def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
-    """``--solver.n=6`` -> (("solver", "n"), 6). The value is read as TOML where its key takes anything but text."""
-    key, equals, raw = text.removeprefix("--").partition("=")
-    path = tuple(key.split("."))
-    if not text.startswith("--") or not all(path):
-        raise SparringError(f"{text!r} is no override; write --section.key=value without spaces, as in --solver.n=6")
-    if not equals:
-        raise SparringError(
-            f"{text} has no value; write it after an equals sign, without spaces: {text}=VALUE, as in --solver.n=6"
-        )
-    try:
-        value = tomllib.loads(f"value = {raw}")["value"]
-    except tomllib.TOMLDecodeError:
-        return path, raw
-    wants_text = isinstance(_keys(Recipe()).get(key), str)
-    return path, raw if wants_text and not isinstance(value, str) else value
-
-
-def apply_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """``values`` with every override applied, the last one of a key winning; ``values`` stay as they are."""
-    merged: dict[str, Any] = copy.deepcopy(dict(values))
-    for text in overrides:
-        path, value = parse_override(text)
-        place = merged
-        for part in path[:-1]:
-            inner = place.setdefault(part, {})
-            if not isinstance(inner, dict):
-                raise SparringError(f"{text}: {part} is a value, not a section")
-            place = inner
-        place[path[-1]] = value
-    return merged
-
-
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe of a TOML file with overrides applied."""
-    for text in overrides:  # first: of `--solver.n 6 recipe.toml` the command line takes 6 for the recipe
-        parse_override(text)
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        found = sorted(str(p) for p in Path("recipes").glob("*.toml"))
-        raise SparringError(f"no recipe at {path}" + (f"; there are {', '.join(found)}" if found else "")) from None
-    except OSError as error:
-        raise SparringError(f"recipe {path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SparringError(f"{path} is not a TOML file: {error}") from None
-    return parse_recipe(apply_overrides(values, overrides), str(path))
-
-
-def dump_recipe(recipe: Recipe) -> str:
-    """The whole recipe as TOML; ``parse_recipe`` of it gives an equal recipe."""
-    return tomli_w.dumps(recipe.model_dump(mode="json"))
-
-
-def recipe_difference(old: Recipe, new: Recipe) -> Difference:
-    """Every key whose value differs, with both values."""
-
-    def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-        flat: dict[str, Any] = {}
-        for key, item in value.items():
-            flat.update(flatten(item, f"{prefix}{key}.") if isinstance(item, Mapping) else {prefix + key: item})
-        return flat
-
-    before, after = flatten(old.model_dump(mode="json")), flatten(new.model_dump(mode="json"))
-    both = {key: (before.get(key), after.get(key)) for key in sorted(before | after)}
-    return {key: values for key, values in both.items() if values[0] != values[1]}
+RECIPES: dict[str, type[AlignRecipe] | type[ProveRecipe]] = {"align": AlignRecipe, "prove": ProveRecipe}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sparring.config import Evaluation, Recipe, apply_overrides, parse_recipe
+from sparring.config import AlignRecipe, Evaluation
 from sparring.data import load_function, read_tasks
 from sparring.engines import Local
 from sparring.errors import SparringError
@@ -14,6 +14,7 @@ from sparring.game import Bout, Sampling, stable_hash
 from sparring.judges.program import ProgramJudge
 from sparring.metrics import bout_metrics
 from sparring.models.folders import resolve_policy
+from sparring.recipe import apply_overrides, parse_recipe
 from sparring.records import BOUTS, write_parquet
 from sparring.rundir import RunDir, Watch, commit, round_name, watched
 from sparring.session import read_recipe
@@ -27,12 +28,16 @@ def last_policy(root: Path) -> Path:
     return found[-1]
 
 
-def evaluate_policy(model: str, tasks: str, n: int, overrides: Sequence[str], watch: Watch) -> tuple[Path, Recipe, list[Bout]]:
+def evaluate_policy(
+    model: str, tasks: str, n: int, overrides: Sequence[str], watch: Watch
+) -> tuple[Path, AlignRecipe, list[Bout]]:
     """The policy that was meant, how it was judged, and its bouts: by a run's own recipe, or the default one."""
     root = Path(model).expanduser()
     is_run = (root / "run.toml").is_file()
-    recipe = read_recipe(root) if is_run else Recipe()
+    recipe = read_recipe(root) if is_run else AlignRecipe()
     recipe = parse_recipe(apply_overrides(recipe.model_dump(mode="json"), overrides), "sparring eval")
+    if not isinstance(recipe, AlignRecipe):
+        raise SparringError(f"{root} is a run of the {recipe.game} game; `sparring eval` scores answers to prompts")
     policy = last_policy(root) if is_run else resolve_policy(model, "MODEL")
     read = load_function(recipe.data.read, "data.read") if recipe.data.read else None
     asked = read_tasks(tasks, read, "--tasks")

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from sparring import __version__
-from sparring.config import Difference, Recipe, dump_recipe, parse_recipe, recipe_difference
+from sparring.config import AlignRecipe, ProveRecipe, Recipe
 from sparring.errors import SparringError
+from sparring.recipe import Difference, dump_recipe, parse_recipe, recipe_difference
 from sparring.rundir import FORMAT, RunDir, Watch, commit_text
 
 PACKAGES = ("torch", "transformers", "tokenizers", "peft", "numpy", "pyarrow")
@@ -68,7 +69,7 @@ def _is_copied(root: Path, key: str) -> bool:
     return place is not None and (root / place).exists()
 
 
-def read_recipe(root: Path) -> Recipe:
+def read_recipe(root: Path) -> AlignRecipe | ProveRecipe:
     """The recipe of a run directory, wherever it lies now."""
     path = root / "run.toml"
     try:
@@ -91,7 +92,7 @@ def read_recipe(root: Path) -> Recipe:
     return _placed(parse_recipe(values, str(path)), root)
 
 
-def _placed(recipe: Recipe, root: Path) -> Recipe:
+def _placed(recipe: AlignRecipe | ProveRecipe, root: Path) -> AlignRecipe | ProveRecipe:
     """A run that was moved is where it is, not where its recipe says it was."""
     place = recipe.run.model_copy(update={"folder": str(root.parent), "name": root.name})
     return recipe.model_copy(update={"run": place})

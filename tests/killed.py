@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from sparring import session
-from sparring.config import Creator, Evaluation, Recipe, Run
+from sparring.config import AlignRecipe, AlignRun, Creator, Evaluation
 from sparring.creators.evolve import Evolver, SymbolicRewriter
 from sparring.game import Bout, Game, Lesson, Model, Plan, Sampling, Task, make_task, stable_hash
 from sparring.judges.program import ProgramJudge
@@ -29,7 +29,7 @@ from sparring.rundir import UNREPEATABLE, RunDir, Watch, commit, commit_text
 from sparring.session import open_run, run_path, write_metrics
 from sparring.solvers.respond import Responder
 
-RECIPE = Recipe(run=Run(name="killed", rounds=2, shard_tasks=3), evaluation=Evaluation(bootstrap=10))
+RECIPE = AlignRecipe(run=AlignRun(name="killed", rounds=2, shard_tasks=3), evaluation=Evaluation(bootstrap=10))
 
 
 def scripted(policy: Path) -> ScriptedModel:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sparring.config import Creator, Data, Recipe, Run, Teach
+from sparring.config import AlignRecipe, AlignRun, Creator, Data, Teach
 from sparring.errors import SparringError
 from sparring.game import Attempt, Bout, Pair, Sample, Task, Verdict, make_task
 from sparring.games.align import pool_of, teach_of
@@ -12,10 +12,10 @@ FRESH = [make_task(f"fresh {i}") for i in range(8)]
 PROMPTS = {"human": HUMAN, "fresh": FRESH}
 
 
-def recipe(kind: str = "model", human_rounds: int = 1) -> Recipe:
-    return Recipe.model_validate(
+def recipe(kind: str = "model", human_rounds: int = 1) -> AlignRecipe:
+    return AlignRecipe.model_validate(
         {
-            "run": Run(rounds=4, human_rounds=human_rounds),
+            "run": AlignRun(rounds=4, human_rounds=human_rounds),
             "data": Data(per_round=4),
             "creator": Creator.model_validate({"kind": kind}),
         }

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sparring import cli, doctor
-from sparring.config import Recipe
+from sparring.config import AlignRecipe
 from sparring.errors import SparringError
 from sparring.game import Pair, Sample, Sampling
 from sparring.models import folders
@@ -431,7 +431,7 @@ def test_doctor_names_everything_that_a_recipe_lacks(copy: Path, sparring: Sparr
 def test_doctor_downloads_nothing(monkeypatch: pytest.MonkeyPatch):
     asked: list[bool] = []
     monkeypatch.setattr(folders, "_download", lambda name, key, download: asked.append(download) or Path("/nowhere"))
-    assert doctor.missing_for(Recipe.model_validate({"policy": {"path": "somebody/model"}}))
+    assert doctor.missing_for(AlignRecipe.model_validate({"policy": {"path": "somebody/model"}}))
     assert asked == [False]
 
 
@@ -515,7 +515,7 @@ def test_a_model_is_loaded_at_its_first_use(monkeypatch: pytest.MonkeyPatch, tmp
 
     loads: list[Path] = []
     monkeypatch.setattr(HFModel, "load", lambda folder, settings: loads.append(folder) or Loaded())
-    engine = Local(Recipe().policy)
+    engine = Local(AlignRecipe().policy)
     with engine.serve(tmp_path):
         assert loads == []
     with engine.serve(tmp_path) as model:

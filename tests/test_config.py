@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 
 from sparring import config
-from sparring.config import Recipe, apply_overrides, dump_recipe, load_recipe, parse_override, parse_recipe, recipe_difference
+from sparring.config import AlignRecipe
 from sparring.creators.templates import OPERATORS
 from sparring.errors import SparringError
+from sparring.recipe import apply_overrides, dump_recipe, load_recipe, parse_override, parse_recipe, recipe_difference
 
 
 def refused(values: dict[str, Any]) -> str:
@@ -33,9 +34,9 @@ def refused_override(*overrides: str) -> str:
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
 FRACTIONS = st.floats(0, 1)
 RECIPES = st.builds(
-    Recipe,
+    AlignRecipe,
     run=st.builds(
-        config.Run, name=TEXT, folder=TEXT, seed=st.integers(0, 2**62), start=st.sampled_from(["incremental", "scratch"])
+        config.AlignRun, name=TEXT, folder=TEXT, seed=st.integers(0, 2**62), start=st.sampled_from(["incremental", "scratch"])
     ),
     data=st.builds(
         config.Data, prompts=TEXT, evals=st.dictionaries(st.from_regex(r"\A[A-Za-z0-9_-]{1,5}\Z"), TEXT, max_size=3), read=TEXT
@@ -52,7 +53,7 @@ RECIPES = st.builds(
 
 @settings(max_examples=60, deadline=None)
 @given(recipe=RECIPES)
-def test_a_dumped_recipe_is_the_same_recipe(recipe: Recipe):
+def test_a_dumped_recipe_is_the_same_recipe(recipe: AlignRecipe):
     text = dump_recipe(recipe)
     assert parse_recipe(tomllib.loads(text)) == recipe
     assert dump_recipe(parse_recipe(tomllib.loads(text))) == text
@@ -60,8 +61,8 @@ def test_a_dumped_recipe_is_the_same_recipe(recipe: Recipe):
 
 
 def test_the_resolved_recipe_names_every_key():
-    values = tomllib.loads(dump_recipe(Recipe()))
-    for section, info in Recipe.model_fields.items():
+    values = tomllib.loads(dump_recipe(AlignRecipe()))
+    for section, info in AlignRecipe.model_fields.items():
         assert section in values
         if isinstance(info.default, config.Record):
             assert set(values[section]) == set(type(info.default).model_fields)
@@ -78,7 +79,7 @@ def test_every_operator_has_a_template():
 
 def test_a_difference_names_both_values():
     new = parse_recipe({"solver": {"n": 8}, "data": {"evals": {"easy": "world:easy", "mine": "mine.jsonl"}}})
-    assert recipe_difference(Recipe(), new) == {
+    assert recipe_difference(AlignRecipe(), new) == {
         "solver.n": (6, 8),
         "data.evals.hard": ("world:hard", None),
         "data.evals.mine": (None, "mine.jsonl"),
@@ -170,7 +171,7 @@ def test_an_unknown_key_names_the_nearest(key: str, meant: str):
 
 
 def test_a_key_like_no_other_names_what_there_is():
-    assert "unknown key xyzzy; there are game, run, policy, data" in refused({"xyzzy": 1})
+    assert "unknown key xyzzy; there are run, policy, learner, evaluation" in refused({"xyzzy": 1})
     assert "unknown key policy.xyzzy; there are path, dtype, device" in refused({"policy": {"xyzzy": "a"}})
 
 
@@ -192,7 +193,7 @@ def test_a_key_like_no_other_names_what_there_is():
         ("--creator.kind=magic", "creator.kind = 'magic' should be 'model', 'symbolic', 'fresh' or 'none'"),
         ("--creator.operators=[]", "creator.operators = [] "),
         ("--creator.operators=['dance']", "creator.operators = 'dance' should be 'constrain'"),
-        ("--game=chess", "game = 'chess' should be 'align' (the default is --game=align)"),
+        ("--game=chess", "game = 'chess'; there are align and prove"),
         ("--solver=6", "solver = 6 but solver is a section; set one of its keys: n, temperature, top_p, max_new_tokens"),
         ("--data.evals.mine=3", "data.evals = 3 should be a valid string"),
         ("--data.evals.a/b=x.jsonl", "data.evals = 'a/b' String should match pattern"),
@@ -238,4 +239,6 @@ def test_a_folder_is_no_recipe(tmp_path: Path):
 def test_a_byte_order_mark_is_no_obstacle(tmp_path: Path):
     path = tmp_path / "a.toml"
     path.write_bytes(b"\xef\xbb\xbf[solver]\nn = 8\n")
-    assert load_recipe(path, ["--solver.top_p=0.5"]).solver == config.Solver(n=8, top_p=0.5)
+    recipe = load_recipe(path, ["--solver.top_p=0.5"])
+    assert isinstance(recipe, AlignRecipe)
+    assert recipe.solver == config.Solver(n=8, top_p=0.5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from sparring.config import Recipe
+from sparring.config import AlignRecipe
 from sparring.creators.evolve import Evolver, ModelRewriter, Read, Repeater, Resampler, Rewriter, SymbolicRewriter
 from sparring.data import load_function, read_tasks
 from sparring.errors import SparringError
@@ -15,7 +15,7 @@ from sparring.models.folders import fetch_policy
 from sparring.solvers.respond import Responder
 
 
-def align(recipe: Recipe, progress: Callable[[int, int], None] | None = None) -> Plan:
+def align(recipe: AlignRecipe, progress: Callable[[int, int], None] | None = None) -> Plan:
     """The recipe's game; raises SparringError for what can be known to be wrong before anything is sampled. Loads torch."""
     from sparring.learners.train import TorchLearner
 
@@ -55,7 +55,7 @@ def align(recipe: Recipe, progress: Callable[[int, int], None] | None = None) ->
     )
 
 
-def creators(recipe: Recipe, read: Read | None) -> Callable[[int, Sequence[Task]], Creator]:
+def creators(recipe: AlignRecipe, read: Read | None) -> Callable[[int, Sequence[Task]], Creator]:
     """(round, tasks seen so far) -> creator. Human rounds, and fresh human prompts, are taught as they are."""
     settings = recipe.creator
     mutate = load_function(settings.mutate, "creator.mutate") if settings.kind == "symbolic" else None
@@ -71,7 +71,7 @@ def creators(recipe: Recipe, read: Read | None) -> Callable[[int, Sequence[Task]
     return creator
 
 
-def prompt_readers(recipe: Recipe, read: Read | None) -> dict[str, Callable[[], list[Task]]]:
+def prompt_readers(recipe: AlignRecipe, read: Read | None) -> dict[str, Callable[[], list[Task]]]:
     """What pools are drawn from; each refuses to be too short for all the rounds that draw from it."""
     human, fresh = recipe.run.human_rounds, recipe.creator.kind == "fresh"
 
@@ -82,7 +82,7 @@ def prompt_readers(recipe: Recipe, read: Read | None) -> dict[str, Callable[[], 
     return readers | ({"fresh": reader(recipe.data.fresh, "data.fresh", recipe.run.rounds - human)} if fresh else {})
 
 
-def pool_of(recipe: Recipe, number: int, prompts: Mapping[str, Sequence[Task]], created: Sequence[Task]) -> list[Task]:
+def pool_of(recipe: AlignRecipe, number: int, prompts: Mapping[str, Sequence[Task]], created: Sequence[Task]) -> list[Task]:
     """The prompts of a round: human ones, the next fresh ones, or what the round before created (alg. 1, line 11)."""
     size, human, kind = recipe.data.per_round, recipe.run.human_rounds, recipe.creator.kind
     if number > human and kind == "fresh":
@@ -105,7 +105,7 @@ def _enough(tasks: Sequence[Task], needed: int, key: str) -> list[Task]:
     return list(tasks)
 
 
-def teach_of(recipe: Recipe) -> Teach:
+def teach_of(recipe: AlignRecipe) -> Teach:
     """Best against worst; with created tasks, ``teach.evolved`` of the pairs come from them (alg. 1, lines 9 and 10)."""
 
     def teach(probe: Sequence[Bout], bouts: Sequence[Bout], seed: int) -> list[Lesson]:
