@@ -2,7 +2,7 @@
 # Makes .venv with this package and PyTorch in it, or does nothing where it stands already. Run it through make:
 #
 #   scripts/setup.sh run    what `make play` needs
-#   scripts/setup.sh dev    that, and the test tools
+#   scripts/setup.sh dev    that, the test tools, and Coq where it can be installed
 #
 # Read from the environment (make passes them on, as in `make play PYTHON=python3.12`):
 #   VENV     where the environment goes                          .venv
@@ -170,6 +170,15 @@ check_packages() {
     fi
 }
 
+# ---------------------------------------------------------------------------------------------- provers
+
+# The tests compile printed proofs with coqc; without it they are skipped, and pytest says so.
+get_coq() {
+    has coqc || apt_install coq ||
+        say "coqc is missing, so proofs printed for Coq are not checked. On Debian and Ubuntu: ${sudo}apt-get install -y --no-install-recommends coq"
+}
+
+[ "$tools" != dev ] || get_coq
 if is_current dev || { [ "$tools" = run ] && is_current run; }; then
     exit 0
 fi

@@ -20,6 +20,9 @@ Operator = Literal["constrain", "deepen", "concretise", "reason", "expand", "bre
 Loss = Literal["dpo", "ipo", "sppo", "sppo_soft", "simpo", "orpo", "sft"]
 
 
+UNTRAINED = "builtin:theorems-blank"
+"""As ``policy.path``: a tiny model with random weights for the embedded theorems, made when the run begins."""
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 """A part of a file name."""
 
@@ -188,8 +191,8 @@ class Search(Record):
     """Next states that the planner proposes, per expanded state."""
     tactics: Count = 1
     """Tactics of the actor for each of them."""
-    flat_weight: NonNegative = 1.0
-    goal_weight: NonNegative = 1.0
+    flat_weight: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    """The mixture's share of the flat candidates; the goal-driven ones have the rest."""
     length_norm: Fraction = 0.5
     """Scores are log-probs over (number of tokens) to this power."""
     beam: bool = True
@@ -283,7 +286,7 @@ class AlignRecipe(Recipe):
 class ProveRecipe(Recipe):
     game: Literal["prove"] = "prove"
     run: Run = Run(rounds=3, shard_tasks=128)
-    policy: Policy = Policy(path="builtin:theorems-blank")
+    policy: Policy = Policy(path=UNTRAINED)
     data: Theorems = Theorems()
     roles: Roles = Roles()
     start: Learner = Learner(loss="sft", lr=2e-3, warmup=0.03, batch=32, micro_tokens=1024, dtype="bfloat16", save_every=200)

@@ -281,16 +281,20 @@ class Plan:
     seed: int
     rounds: int
     shard_tasks: int
-    start: Callable[[Path], None]
-    """Writes the first policy into a folder that does not exist yet, whole or not at all."""
+    start: Callable[[Path, Sequence[Lesson]], None]
+    """(folder, traces): writes the first policy into a folder that does not exist yet, whole or not at all."""
     prompts: Mapping[str, Callable[[], list[Task]]]
     """Where pools are drawn from, by name. Read once, when the run begins: it goes on without the files they came from."""
     pool: Callable[[int, Mapping[str, Sequence[Task]], Sequence[Task]], list[Task]]
     """(round, prompts by name, tasks created in the round before) -> the pool of this round."""
-    game: Callable[[int, Sequence[Task]], Game]
-    """(round, every task seen so far and held out) -> the players of this round."""
+    game: Callable[[int, Sequence[Task], Sequence[Lesson]], Game]
+    """(round, every task seen so far and held out, traces) -> the players of this round."""
     examiner: Solver
     judge: Judge
     evals: Mapping[str, Callable[[], list[Task]]]
+    rivals: Mapping[str, Solver] = field(default_factory=dict[str, Solver])
+    """Other examiners that the last policy is evaluated with, for comparison."""
+    traces: Callable[[], list[Lesson]] | None = None
+    """Lessons from before the first round, where there are any. Made once, when the run begins."""
     scratch: bool = False
     """Every round learns from the first policy, on all lessons so far."""

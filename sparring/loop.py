@@ -25,6 +25,10 @@ class Round:
     def seed(self, phase: str) -> int:
         return stable_hash(self.plan.seed, self.number, phase)
 
+    @property
+    def is_last(self) -> bool:
+        return self.number == self.plan.rounds
+
     def path(self, phase: str) -> str:
         return f"{round_name(self.number)}/{phase}"
 
@@ -52,10 +56,13 @@ def play_round(here: Round, game: Game, engine: Engine, policy: Path, pool: Sequ
 
 
 def evaluate(here: Round, engine: Engine, policy: Path, evals: Mapping[str, Sequence[Task]]) -> None:
-    """The same attempt and judge on held-out tasks, without teaching."""
+    """The same attempt and judge on held-out tasks, without teaching; after the last round by the rivals too."""
+    plan = here.plan
+    examiners = {"": plan.examiner} | ({f"@{name}": rival for name, rival in plan.rivals.items()} if here.is_last else {})
     with engine.serve(policy) as model:
         for name, tasks in evals.items():
-            here.contest(f"eval-{name}", tasks, here.plan.examiner, here.plan.judge, model)
+            for suffix, examiner in examiners.items():
+                here.contest(f"eval-{name}{suffix}", tasks, examiner, plan.judge, model)
 
 
 def learn(here: Round, game: Game, policy: Path, lessons: Sequence[Lesson]) -> Path:
@@ -71,8 +78,10 @@ def play(plan: Plan, engine: Engine, run: RunDir, after_round: Callable[[int], N
     """All rounds; finished phases are reused. Returns the last policy's folder."""
     prompts = {name: run.file(f"prompts/{name}", TASKS, read) for name, read in plan.prompts.items()}
     evals = {name: run.file(f"evals/{name}", TASKS, read) for name, read in plan.evals.items()}
-    first = policy = run.folder(f"{round_name(0)}/policy", plan.start)
-    evaluate(Round(run, plan, 0), engine, policy, evals)
+    start = Round(run, plan, 0)
+    traces = run.file(start.path("lessons"), LESSONS, plan.traces) if plan.traces else []
+    first = policy = run.folder(start.path("policy"), lambda out: plan.start(out, traces))
+    evaluate(start, engine, policy, evals)
     after_round(0)
     seen: list[Task] = [task for tasks in evals.values() for task in tasks]
     created: list[Task] = []
@@ -80,7 +89,7 @@ def play(plan: Plan, engine: Engine, run: RunDir, after_round: Callable[[int], N
     for number in range(1, plan.rounds + 1):
         here = Round(run, plan, number)
         pool = draw_pool(here, prompts, created)
-        game = plan.game(number, (*seen, *pool))
+        game = plan.game(number, (*seen, *pool), traces)
         created, lessons = play_round(here, game, engine, policy, pool)
         taught += lessons
         policy = learn(here, game, first, taught) if plan.scratch else learn(here, game, policy, lessons)

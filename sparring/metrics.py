@@ -15,6 +15,7 @@ from sparring.creators.evolve import rewards_of
 from sparring.creators.select import estimate
 from sparring.evals.intervals import Interval, bootstrap, paired_bootstrap
 from sparring.game import Attempt, Bout, Lesson, Pair, Task
+from sparring.proofs import search_metrics
 from sparring.records import BOUTS, LESSONS, TASKS
 from sparring.rundir import RunDir, round_name
 
@@ -59,7 +60,12 @@ def eval_metrics(bouts: Sequence[Bout], how: Evaluation) -> Row:
     if solved:
         interval = bootstrap(solved, how.level, how.bootstrap)
         row |= {"accuracy": interval.mean, "low": interval.low, "high": interval.high}
-    return row
+    return row | _search(bouts)
+
+
+def _search(bouts: Sequence[Bout]) -> Row:
+    found = search_metrics(bouts)
+    return {"search": found} if found else {}
 
 
 def proposal_metrics(proposals: Sequence[Task]) -> Row:
@@ -75,7 +81,12 @@ def proposal_metrics(proposals: Sequence[Task]) -> Row:
 
 def lesson_metrics(lessons: Sequence[Lesson]) -> Row:
     pairs = [lesson for lesson in lessons if isinstance(lesson, Pair)]
-    return {"pairs": len(pairs), "created": sum(pair.created for pair in pairs), "margin": _mean([pair.margin for pair in pairs])}
+    return {
+        "lessons": len(lessons),
+        "pairs": len(pairs),
+        "created": sum(pair.created for pair in pairs),
+        "margin": _mean([pair.margin for pair in pairs]),
+    }
 
 
 def learning_metrics(run: RunDir, number: int) -> Row | None:
@@ -103,7 +114,7 @@ def round_metrics(run: RunDir, number: int, how: Evaluation) -> Row:
     for phase in ("probe", "bouts"):
         bouts = run.read(f"{name}/{phase}", BOUTS)
         if bouts:
-            row[phase] = bout_metrics(bouts)
+            row[phase] = bout_metrics(bouts) | _search(bouts)
     proposals, lessons = run.read(f"{name}/proposals", TASKS), run.read(f"{name}/lessons", LESSONS)
     if proposals:
         row["proposals"] = proposal_metrics(proposals)

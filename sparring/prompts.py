@@ -19,6 +19,16 @@ def planner_prompt(state: str) -> str:
     return f"{CURRENT} {state} {TARGET}"
 
 
+def planner_completion(target: str) -> str:
+    """Ends where the actor's part begins, so that one row can teach both; an answer without that end is read alike."""
+    return f"{target} {STEP}"
+
+
+def read_target(text: str) -> str:
+    """The target in a planner's answer; what the answer goes on with after its end is no part of it."""
+    return text.partition(STEP)[0].strip()
+
+
 def actor_prompt(state: str, target: str) -> str:
     """Answered by a tactic that leads from ``state`` to ``target``."""
     return f"{CURRENT} {state} {TARGET} {target} {STEP}"
@@ -47,3 +57,11 @@ def one_line(text: str) -> str:
 def is_target(text: str, state: str) -> bool:
     """Whether a model's answer can be a target at all: not empty, no prompt within, and not the state it starts from."""
     return bool(text.strip()) and not any(marker in text for marker in MARKERS) and one_line(text) != one_line(state)
+
+
+LEMMA, THEOREM, CONJECTURE = "[LEMMA]", "[THEOREM]", "[CONJECTURE]"
+
+
+def conjecture_prompt(lemma: str, theorem: str) -> str:
+    """Answered by a statement that is harder than ``theorem`` and whose proof uses ``lemma`` (STP, arXiv 2502.00212 sec. 3)."""
+    return f"{LEMMA} {lemma} {THEOREM} {theorem} {CONJECTURE}"

@@ -72,7 +72,7 @@ def mutate(text: str, operator: str, seed: int) -> str:
     return f"{text} {operator} {stable_hash(text, operator, seed) % 50}"
 
 
-def start(out: Path) -> None:
+def start(out: Path, traces: Sequence[Lesson]) -> None:
     def write(partial: Path) -> None:
         partial.mkdir()
         (partial / "weights.txt").write_text("first")
@@ -88,7 +88,7 @@ def plan() -> Plan:
     def teach(probe: Sequence[Bout], bouts: Sequence[Bout], seed: int) -> list[Lesson]:
         return [*mix(pairs_of(bouts, created=True), pairs_of(probe), 0.5, 6, seed)]
 
-    def game(number: int, seen: Sequence[Task]) -> Game:
+    def game(number: int, seen: Sequence[Task], traces: Sequence[Lesson]) -> Game:
         creator = Evolver(settings, SymbolicRewriter(mutate), lambda text: {}, seen)
         return Game(creator=creator, solver=solver, judge=judge, teach=teach, learner=Learner())
 

@@ -48,8 +48,8 @@ class NoEngine:
 
 
 def with_learner(plan: Plan, learner: killed.Learner) -> Plan:
-    def game(number: int, seen: Sequence[Task]) -> Game:
-        return dataclasses.replace(plan.game(number, seen), learner=learner)
+    def game(number: int, seen: Sequence[Task], traces: Sequence[Lesson]) -> Game:
+        return dataclasses.replace(plan.game(number, seen, traces), learner=learner)
 
     return dataclasses.replace(plan, game=game)
 
@@ -99,8 +99,8 @@ def test_a_refused_draft_is_kept_and_never_played(tmp_path: Path):
         def propose(self, probe: Sequence[Bout], model: Model, seed: int) -> list[Task]:
             return [refused, make_task("yes")]
 
-    def game(number: int, seen: Sequence[Task]) -> Game:
-        return dataclasses.replace(plan.game(number, seen), creator=Creator())
+    def game(number: int, seen: Sequence[Task], traces: Sequence[Lesson]) -> Game:
+        return dataclasses.replace(plan.game(number, seen, traces), creator=Creator())
 
     run = play_in(tmp_path, dataclasses.replace(plan, game=game, rounds=1))
     assert refused in (run.read("round-001/proposals", TASKS) or [])
@@ -110,9 +110,9 @@ def test_a_refused_draft_is_kept_and_never_played(tmp_path: Path):
 def test_the_creator_knows_every_task_so_far_and_the_held_out_ones(tmp_path: Path):
     plan, known = killed.plan(), dict[int, list[str]]()
 
-    def game(number: int, seen: Sequence[Task]) -> Game:
+    def game(number: int, seen: Sequence[Task], traces: Sequence[Lesson]) -> Game:
         known[number] = [task.text for task in seen]
-        return plan.game(number, seen)
+        return plan.game(number, seen, traces)
 
     run = play_in(tmp_path, dataclasses.replace(plan, game=game))
     held_out = [task.text for task in run.read("evals/held-out", TASKS) or []]

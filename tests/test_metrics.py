@@ -86,7 +86,7 @@ def test_proposals_count_refusals_by_reason_and_operators():
 def test_lessons():
     sample = Sample(role="solver", text="x")
     pairs = [Pair(task="t", prompt="p", chosen=sample, rejected=sample, margin=m, created=m > 0.5) for m in (0.25, 0.75)]
-    assert lesson_metrics([*pairs, Demo(prompt="p", completion="c")]) == {"pairs": 2, "created": 1, "margin": 0.5}
+    assert lesson_metrics([*pairs, Demo(prompt="p", completion="c")]) == {"lessons": 3, "pairs": 2, "created": 1, "margin": 0.5}
     assert lesson_metrics([])["margin"] is None
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparring.game import NO_GOALS, Attempt, Goals, Rejected, Step
+from sparring.game import NO_GOALS, Attempt, Goals, Step
 from sparring.solvers.budget import Budget, Spent
 from sparring.solvers.choose import ALGORITHMS, BestFirst, Mcts
 from sparring.solvers.render import render
@@ -30,7 +30,7 @@ def listing(table: Table, scores: Mapping[str, float] | None = None) -> Expand:
     """Proposes every tactic that the table has for the first goal, by score; a call and ten tokens for each."""
 
     def propose(state: str) -> Proposal:
-        names = sorted(table.get(state.split("\n\n")[0], {}), key=lambda name: -(scores or {}).get(name, -1.0))
+        names = sorted(table.get(state.split("\n\n")[0], {}), key=lambda name: (-(scores or {}).get(name, -1.0), name))
         found = [Candidate(tactic=name, score=(scores or {}).get(name, -1.0), role="flat") for name in names]
         return Proposal(candidates=found, spent=Spent(calls=len(found), tokens=10 * len(found)))
 
@@ -163,14 +163,14 @@ def test_a_proof_that_is_exponentially_longer_as_a_script_is_not_written():
     assert short.stats["proof_steps"] == 2**6 - 1
     assert (long.answer, long.stats["status"]) == ("", "budget:script")
     assert str(2**40 - 1) in long.stats["reason"]
-    assert 2**40 - 1 > MAX_SCRIPT_LINES
+    assert MAX_SCRIPT_LINES < 2**39
 
 
 @BOTH
 def test_a_long_proof_needs_no_deep_stack(algorithm: Any):
     chain: Table = {f"g{k}": {"down": (f"g{k - 1}",)} for k in range(1, 1500)} | {"g0": {"end": ()}}
     env = ToyEnv(chain)
-    (attempt,) = search(env, "g400" if algorithm is Mcts else "g1499", algorithm=algorithm)
+    (attempt,) = search(env, "g499" if algorithm is Mcts else "g1499", algorithm=algorithm)
     assert attempt.stats["status"] == "proved"
     assert attempt.stats["depth"] == attempt.stats["proof_steps"] - 1
 
@@ -268,10 +268,13 @@ def test_a_bound_ends_the_search_after_the_wave_that_crosses_it(bound: Mapping[s
 @pytest.mark.parametrize("bound", [{"steps": 8}, {"calls": 8}, {"tokens": 80}])
 def test_a_proof_on_the_step_that_crosses_the_bound_counts(bound: Mapping[str, int]):
     (attempt,) = search(ToyEnv(CHAIN), "g4", budget=Budget(**bound))
-    assert attempt.stats["steps"] == 9  # four times two, and the last goal's one
-    assert attempt.stats["status"] == "budget:" + next(iter(bound))
-    (found,) = search(ToyEnv(CHAIN), "g3", budget=Budget(**{name: count - 1 for name, count in bound.items()}))
-    assert found.stats["status"] == "proved"
+    assert attempt.stats["status"] == "budget:" + next(iter(bound))  # it takes four times two, and the last goal's one
+    name, count = next(iter(bound.items()))
+    (found,) = search(ToyEnv(CHAIN), "g4", budget=Budget(**{name: count + (10 if name == "tokens" else 1)}))
+    assert (found.stats["status"], found.stats["steps"]) == ("proved", 9)
+    # The wave that begins below the bound is finished, wherever in it the bound lies.
+    (crossed,) = search(ToyEnv(CHAIN), "g3", budget=Budget(**{name: count - 1}))
+    assert (crossed.stats["status"], crossed.stats["steps"]) == ("proved", 7)
 
 
 def test_the_clock_bounds_a_theorem_by_its_share():
@@ -288,7 +291,7 @@ def test_a_wave_s_time_is_shared_by_what_each_theorem_ran():
     one, three = search(ToyEnv(table), "one", "three", clock=lambda: float(next(ticks)))
     assert (one.stats["env_s"], three.stats["env_s"]) == (1.25, 1.75)  # 1 s for each start, 1 s for the batch
     assert (one.stats["other_s"], three.stats["other_s"]) == (1.0, 1.0)
-    assert one.stats["total_s"] + three.stats["total_s"] == next(ticks) - 2  # ticks between one measurement and the next
+    assert one.stats["total_s"] + three.stats["total_s"] == next(ticks) - 3  # between the starts and the wave nobody works
 
 
 def test_time_outs_are_failures_and_broken_environments_are_not():
@@ -335,7 +338,14 @@ def names(goals: Sequence[Any]) -> list[str]:
 
 def test_best_first_takes_the_best_way_from_the_root():
     tree = grown(
-        [("r", -1.0, ["a"]), ("r", -3.0, ["b"]), ("r", -2.5, ["c"]), ("a", -1.0, ["d", "b"]), ("d", -3.0, ["e"]), ("b", -0.4, ["f"])]
+        [
+            ("r", -1.0, ["a"]),
+            ("r", -3.0, ["b"]),
+            ("r", -2.5, ["c"]),
+            ("a", -1.0, ["d", "b"]),
+            ("d", -3.0, ["e"]),
+            ("b", -0.4, ["f"]),
+        ]
     )
     # c 2.5; d is expanded, and so is b (2.0, by way of a); f 2.4; e 5.0.
     assert names(BestFirst()(tree, 9)) == ["f", "c", "e"]
@@ -346,7 +356,7 @@ def test_best_first_takes_the_best_way_from_the_root():
 
 def test_puct_by_hand():
     tree = grown([("r", -1.0, ["a"]), ("r", -1.0 - 1.0986122886681098, ["b", "c"])])  # priors 3/4 and 1/4
-    root, a, b, c = tree.goals
+    root, a, b, _ = tree.goals
     b.estimate, b.value = 0.9, 0.9
     mcts = Mcts(c=2.0)
     # r -> a: 0.5 + 2 * 0.75 * 1 / 1 = 2.0; r -> b, c: 0.9 * 0.5 + 2 * 0.25 = 0.95.
@@ -381,8 +391,8 @@ LURE: Table = {
 
 
 def test_mcts_finds_what_takes_exploration():
-    scores = {"lure": -0.05, "odd": -4.0}
-    bounded: dict[str, Any] = {"budget": Budget(steps=60), "width": 1, "expand": listing(LURE, scores)}
+    scores = {"lure": -0.05, "odd": -3.0}
+    bounded: dict[str, Any] = {"budget": Budget(steps=100), "width": 1, "expand": listing(LURE, scores)}
     (lured,) = search(ToyEnv(LURE), "top", algorithm=BestFirst, **bounded)
     (found,) = search(ToyEnv(LURE), "top", algorithm=Mcts, **bounded)
     assert lured.stats["status"] == "budget:steps"
@@ -460,7 +470,7 @@ def test_a_search_as_text():
         "    right",
         "      * trivial (flat 0.00) closes it",
     ]
-    assert max(map(len, render(attempt, width=20).splitlines())) == 20
+    assert max(map(len, render(attempt, width=20).splitlines()[1:])) == 20
 
 
 def test_a_search_without_a_step_as_text():
@@ -473,7 +483,5 @@ def test_a_search_of_states_that_stay_together_as_text():
     assert "    left right" in render(attempt).splitlines()
 
 
-def test_a_refused_tree_is_marked(monkeypatch: pytest.MonkeyPatch):
-    refused = search(ToyEnv(SMALL), "nonsense")[0]
-    assert isinstance(ToyEnv(SMALL).start(tasks("nonsense")[0]), Rejected)
-    assert render(refused).startswith("refused: 0 of 0")
+def test_a_statement_that_was_not_taken_as_text():
+    assert render(search(ToyEnv(SMALL), "nonsense")[0]) == "refused: 0 of 0 goals searched, 1 tactics refused"

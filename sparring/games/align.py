@@ -34,14 +34,14 @@ def align(recipe: AlignRecipe, progress: Callable[[int, int], None] | None = Non
     read = load_function(recipe.data.read, "data.read") if recipe.data.read else None
     creator = creators(recipe, read)
 
-    def game(number: int, seen: Sequence[Task]) -> Game:
+    def game(number: int, seen: Sequence[Task], traces: Sequence[Lesson]) -> Game:
         return Game(creator=creator(number, seen), solver=solver, judge=judge, teach=teach_of(recipe), learner=learner)
 
     return Plan(
         seed=recipe.run.seed,
         rounds=recipe.run.rounds,
         shard_tasks=recipe.run.shard_tasks,
-        start=lambda out: fetch_policy(recipe.policy.path, out),
+        start=lambda out, traces: fetch_policy(recipe.policy.path, out),
         prompts=prompt_readers(recipe, read),
         pool=lambda number, prompts, created: pool_of(recipe, number, prompts, created),
         game=game,

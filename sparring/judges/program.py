@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from sparring.errors import SparringError
-from sparring.game import Attempt, Task, Verdict
+from sparring.game import Attempt, Judge, Task, Verdict
 
 Grade = Callable[[Task, str], tuple[float, bool, str]]
 """(task, answer) -> (score, solved, why)."""
@@ -35,7 +35,7 @@ class ProgramJudge:
         return Verdict(score=score, solved=bool(solved), note=str(note))
 
 
-def check_judge(judge: ProgramJudge, controls: Iterable[Control]) -> None:
+def check_judge(judge: Judge, controls: Iterable[Control]) -> None:
     """Judge the judge: every good answer must score above its bad one, or the run does not start."""
     known = list(controls)
     if not known:
@@ -47,5 +47,5 @@ def check_judge(judge: ProgramJudge, controls: Iterable[Control]) -> None:
         if above.fault or below.fault or above.score <= below.score:
             raise SparringError(
                 f"the judge does not put the good answer {good!r} (score {above.score}, {above.fault or above.note}) above the bad "
-                f"answer {bad!r} (score {below.score}, {below.fault or below.note}) for {task.text!r}; mend judge.grade or judge.controls"
+                f"answer {bad!r} (score {below.score}, {below.fault or below.note}) for {task.text!r}; mend the judge or its controls"
             )

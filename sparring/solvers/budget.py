@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from sparring.game import Rejected
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
@@ -45,6 +47,15 @@ class Spent:
     @property
     def total_s(self) -> float:
         return self.planner_s + self.actor_s + self.env_s + self.other_s
+
+    def add(self, other: Spent) -> None:
+        for name, value in asdict(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
+    def refuse(self, rejected: Rejected) -> None:
+        self.rejected += rejected.kind == "refused"
+        self.timeouts += rejected.kind == "timeout"
+        self.faults += rejected.kind == "fault"
 
     def over(self, budget: Budget) -> str | None:
         """The name of a bound that is reached."""

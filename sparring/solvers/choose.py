@@ -33,7 +33,7 @@ class BestFirst:
         seen: set[Goal] = set()
         ways: list[tuple[float, int, int, Goal]] = [(0.0, 0, 0, tree.root)]
         count = 0  # breaks ties: first come, first served
-        while ways:
+        while ways and not (len(found) == n and self.path_norm == 0):  # they come in the order of cost
             cost, steps, _, goal = heappop(ways)
             if goal in seen or goal.proof or goal.dead:
                 continue
@@ -72,28 +72,32 @@ class Mcts:
         for way in self._ways:
             _refresh(way)
         self._ways = []
-        barred: set[Goal] = set()  # chosen, or seen to lead nowhere else
-        while len(self._ways) < n and tree.root not in barred and not tree.root.proof and not tree.root.dead:
-            way = self._descend(tree, barred)
-            barred.add(way[-1])
-            if tree.is_open(way[-1]):
-                self._ways.append(way)
-                way[-1].value = 0.0
-                _refresh(way[:-1])
+        barred: set[Goal] = set()
+        while len(self._ways) < n and (way := self._descend(tree, barred)):
+            self._ways.append(way)
+            way[-1].value = 0.0
+            _refresh(way[:-1])
         return [way[-1] for way in self._ways]
 
     def _descend(self, tree: Tree, barred: set[Goal]) -> list[Goal]:
-        """A way from the root to an open goal, or to one from which nothing is left to go to."""
-        way = [tree.root]
+        """The way from the root to the next open goal; empty where none is left.
+
+        ``barred`` are the goals that were chosen or that lead nowhere else; those that this search finds are added.
+        """
+        way = [] if tree.root in barred else [tree.root]
         taken: list[Edge] = []
-        while not tree.is_open(way[-1]):
-            off = barred.union(way)
-            ahead = [(edge, _next(edge, off)) for edge in way[-1].edges if edge.alive]
+        while way and not tree.is_open(way[-1]):
+            barred.add(way[-1])
+            ahead = [(edge, _next(edge, barred)) for edge in way[-1].edges if edge.alive]
             options = {edge: child for edge, child in ahead if child is not None}
-            if not options:
-                return way
-            taken.append(self._best(way[-1], list(options)))
-            way.append(options[taken[-1]])
+            if options:
+                taken.append(self._best(way[-1], list(options)))
+                way.append(options[taken[-1]])
+            else:  # turn back, and do not come again
+                way.pop()
+                del taken[-1:]
+        barred.difference_update(way[:-1])
+        barred.update(way[-1:])
         for edge in taken:
             edge.visits += 1
         return way

@@ -41,17 +41,14 @@ class Goal:
 
 @dataclass(slots=True, eq=False)
 class Edge:
-    """``score`` is the candidate's, at most 0; ``visits`` is kept by ``choose.Mcts``."""
+    """``score`` is the candidate's, at most 0; ``alive`` while no child is dead; ``visits`` is kept by ``choose.Mcts``."""
 
     goal: Goal
     children: tuple[Goal, ...]
     step: Step
     score: float
+    alive: bool
     visits: int = 0
-
-    @property
-    def alive(self) -> bool:
-        return not any(child.dead for child in self.children)
 
 
 class Tree:
@@ -71,10 +68,10 @@ class Tree:
 
     def add(self, goal: Goal, parts: Sequence[Goals], step: Step, score: float) -> None:
         """``step`` leads from ``goal`` to ``parts``. One that leads back to the goal itself cannot help: no edge."""
-        children = tuple(self._child(goal, part) for part in parts)
-        if goal in children:
+        if goal.goals.text in [part.text for part in parts]:
             return
-        edge = Edge(goal, children, step, min(score, 0.0))
+        children = tuple(self._child(part, goal.depth + 1) for part in parts)
+        edge = Edge(goal, children, step, min(score, 0.0), alive=not any(child.dead for child in children))
         goal.edges.append(edge)
         for child in children:
             child.uses.append(edge)
@@ -89,13 +86,17 @@ class Tree:
             hopeful = goal.proof or goal.dead or self.is_open(goal) or any(edge.alive for edge in goal.edges)
             if not hopeful:
                 goal.dead = True
-                pending += [edge.goal for edge in goal.uses]
+                for edge in goal.uses:
+                    edge.alive = False
+                    pending.append(edge.goal)
 
     def reopen(self) -> None:
         """Every goal may be expanded once more."""
         self.round += 1
         for goal in self.goals:
             goal.dead = False
+            for edge in goal.edges:
+                edge.alive = True
 
     def proof(self) -> list[Edge]:
         """The edges of the root's proof, depth first in the order of goals: the lines of the script."""
@@ -108,17 +109,12 @@ class Tree:
             pending += reversed(edge.children)
         return script
 
-    def _child(self, parent: Goal, goals: Goals) -> Goal:
+    def _child(self, goals: Goals, depth: int) -> Goal:
         known = self._by_text.get(goals.text) if self._dedup else None
-        if known is not None:
-            return known
-        # Without dedup only a step back to the parent itself is recognised, which is no transposition.
-        if goals.text == parent.goals.text:
-            return parent
-        child = Goal(goals, parent.depth + 1)
-        self.goals.append(child)
-        self._by_text[goals.text] = child
-        return child
+        if known is None:
+            known = self._by_text[goals.text] = Goal(goals, depth)
+            self.goals.append(known)
+        return known
 
     def _prove(self, edge: Edge) -> None:
         """Take in that ``edge`` is there: prove its goal, and what hangs on it, if all children are proved."""
@@ -127,6 +123,6 @@ class Tree:
             edge = pending.pop()
             goal = edge.goal
             if goal.proof is None and all(child.proof for child in edge.children):
-                goal.proof, goal.dead = edge, False
+                goal.proof = edge
                 goal.lines = 1 + sum(child.lines for child in edge.children)
                 pending += goal.uses

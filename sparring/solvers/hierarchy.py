@@ -1,0 +1,239 @@
+"""Where candidates come from: an actor alone, a planner that names the next state and an actor that gets there, or both.
+
+A score is a log-prob divided by (number of its tokens) ** ``length_norm``: 0 is the papers' rule, 1 the mean over tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from sparring.errors import SparringError
+from sparring.game import Attempt, Env, Model, Sample, Sampling, Task, stable_hash
+from sparring.prompts import (
+    actor_prompt,
+    flat_prompt,
+    is_target,
+    joint_prompt,
+    one_line,
+    planner_prompt,
+    read_target,
+    split_joint,
+)
+from sparring.solvers.budget import Spent
+from sparring.solvers.search import Proposal, Rules, Search
+from sparring.solvers.theorem import Candidate
+
+
+class Ask:
+    """A model to ask about some states, with one seed, that keeps account of what each of them takes.
+
+    ``retry``: how often the states were expanded before. A beam would find the same again, so a repeat is sampled.
+    A prompt of more than ``max_prompt_chars`` gets no answer: a tactic may blow a goal up without bound.
+    """
+
+    def __init__(self, model: Model, clock: Callable[[], float], max_prompt_chars: int, *, seed: int, retry: int) -> None:
+        self._model, self._clock, self._max_prompt_chars = model, clock, max_prompt_chars
+        self._seed, self._retry = stable_hash(seed, "expand", retry), retry
+        self.spent: dict[int, Spent] = defaultdict(Spent)
+        """By the number of the state."""
+
+    def __call__(self, role: str, how: Sampling, prompts: Sequence[tuple[int, str]]) -> list[list[Sample]]:
+        """The answers to each prompt, which is asked on behalf of a state's number; those that were cut off are left out."""
+        how = replace(how, beam=how.beam and not self._retry)
+        places = [place for place, (_, prompt) in enumerate(prompts) if len(prompt) <= self._max_prompt_chars]
+        begun = self._clock()
+        asked = [prompts[place][1] for place in places]
+        answered = self._model.sample(asked, how, role=role, seed=self._seed) if asked else []
+        row_s = (self._clock() - begun) / max(sum(map(len, answered)), 1)
+        groups: list[list[Sample]] = [[] for _ in prompts]
+        for place, group in zip(places, answered, strict=True):
+            spent = self.spent[prompts[place][0]]
+            spent.calls += len(group)
+            spent.tokens += sum(len(sample.token_ids) for sample in group)
+            if role == "planner":
+                spent.planner_s += row_s * len(group)
+            else:
+                spent.actor_s += row_s * len(group)
+            groups[place] = [sample for sample in group if sample.finish == "stop"]
+        return groups
+
+
+class Policy(Protocol):
+    """Candidates for each state, the best first, without repeats."""
+
+    def propose(self, states: Sequence[str], ask: Ask) -> list[list[Candidate]]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flat:
+    """The tactics that the model names at once (ReProver, arXiv 2306.15626): score log p(tactic | s)."""
+
+    actor: Sampling
+    length_norm: float = 0.0
+
+    def propose(self, states: Sequence[str], ask: Ask) -> list[list[Candidate]]:
+        groups = ask("flat", self.actor, [(number, flat_prompt(state)) for number, state in enumerate(states)])
+        return [
+            [
+                Candidate(tactic=one_line(a.text), score=a.score, role="flat", logprob=a.logprob)
+                for a in _rate(group, self.length_norm)
+            ]
+            for group in groups
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hierarchical:
+    """RiR (OpenReview H5hePMXKht): the planner names targets s', the actor tactics for each: log p(s' | s) + log p(tactic | s, s')."""
+
+    planner: Sampling
+    actor: Sampling
+    length_norm: float = 0.0
+
+    def propose(self, states: Sequence[str], ask: Ask) -> list[list[Candidate]]:
+        planned = ask("planner", self.planner, [(number, planner_prompt(state)) for number, state in enumerate(states)])
+        plans = [
+            (number, plan)
+            for number, group in enumerate(planned)
+            for plan in _rate([replace(sample, text=read_target(sample.text)) for sample in group], self.length_norm)
+            if is_target(plan.text, states[number])
+        ]
+        acted = ask("actor", self.actor, [(number, actor_prompt(states[number], plan.text)) for number, plan in plans])
+        found: list[list[Candidate]] = [[] for _ in states]
+        for (number, plan), group in zip(plans, acted, strict=True):
+            found[number] += [
+                Candidate(
+                    tactic=one_line(act.text),
+                    score=plan.score + act.score,
+                    role="actor",
+                    target=plan.text,
+                    logprob=plan.logprob + act.logprob,
+                )
+                for act in _rate(group, self.length_norm)
+            ]
+        return [_distinct(candidates) for candidates in found]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joint:
+    """Target and tactic in one answer: score log p(s', tactic | s)."""
+
+    actor: Sampling
+    length_norm: float = 0.0
+
+    def propose(self, states: Sequence[str], ask: Ask) -> list[list[Candidate]]:
+        groups = ask("joint", self.actor, [(number, joint_prompt(state)) for number, state in enumerate(states)])
+        found: list[list[Candidate]] = [[] for _ in states]
+        for candidates, state, group in zip(found, states, groups, strict=True):
+            for answer in _rate(group, self.length_norm):
+                target, tactic = split_joint(answer.text) or ("", "")
+                if is_target(target, state):
+                    candidates.append(
+                        Candidate(
+                            tactic=one_line(tactic), score=answer.score, role="joint", target=target, logprob=answer.logprob
+                        )
+                    )
+        return [_distinct(candidates) for candidates in found]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """Candidates of both kinds under one budget, as of one policy that is ``flat`` with probability ``flat_weight``.
+
+    The two prove different theorems (42 only RiR's, 26 only ReProver's in the paper's logs), hence both. A tactic of both
+    has the score log(w exp(flat score) + (1 - w) exp(goal-driven score)), so that their agreement counts; one of a single
+    kind has its own term of that sum. Within a kind the best derivation counts: normalised scores of several
+    targets are no probabilities that could be added, and one tactic sampled twice is no better for it. No score is above 0.
+    """
+
+    flat: Flat
+    goals: Hierarchical
+    flat_weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.flat_weight < 1:
+            raise SparringError(f"flat_weight {self.flat_weight} must lie between 0 and 1; for one kind alone use flat or rir")
+
+    def propose(self, states: Sequence[str], ask: Ask) -> list[list[Candidate]]:
+        pairs = zip(self.flat.propose(states, ask), self.goals.propose(states, ask), strict=True)
+        return [self._mix(flat, goals) for flat, goals in pairs]
+
+    def _mix(self, flat: Sequence[Candidate], goals: Sequence[Candidate]) -> list[Candidate]:
+        mixed = {c.tactic: replace(c, score=c.score + math.log(self.flat_weight)) for c in flat}
+        for candidate in goals:
+            candidate = replace(candidate, score=candidate.score + math.log(1 - self.flat_weight))
+            if twin := mixed.get(candidate.tactic):
+                low, high = sorted((twin, candidate), key=_score)
+                candidate = replace(high, score=high.score + math.log1p(math.exp(low.score - high.score)))
+            mixed[candidate.tactic] = candidate
+        return sorted(mixed.values(), key=_score, reverse=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Rated:
+    text: str
+    logprob: float
+    score: float
+
+
+def _rate(group: Sequence[Sample], length_norm: float) -> list[_Rated]:
+    """The different answers of a group that say anything, the best first."""
+    best: dict[str, _Rated] = {}
+    for sample in group:
+        # A server that tells no log-probs leaves its answers equally likely.
+        logprob = sum(sample.logprobs) if sample.logprobs else -math.log(len(group))
+        score = logprob / max(len(sample.token_ids), 1) ** length_norm
+        key = one_line(sample.text)
+        if key and (key not in best or best[key].score < score):
+            best[key] = _Rated(text=sample.text.strip(), logprob=logprob, score=score)
+    return sorted(best.values(), key=lambda rated: rated.score, reverse=True)
+
+
+def _distinct(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Each tactic once, at its best, the best first."""
+    best: dict[str, Candidate] = {}
+    for candidate in sorted(candidates, key=_score, reverse=True):
+        best.setdefault(candidate.tactic, candidate)
+    return list(best.values())
+
+
+def _score(candidate: Candidate) -> float:
+    return candidate.score
+
+
+_TACTICS = Sampling(n=16, beam=True, max_new_tokens=64)
+_TARGETS = Sampling(n=5, beam=True, max_new_tokens=256)
+
+PRESETS: Mapping[str, Policy] = {
+    "flat": Flat(actor=_TACTICS),
+    # The paper takes 64 tactics for each of 5 targets; here there are fewer, since every call is paid for.
+    "rir": Hierarchical(planner=_TARGETS, actor=replace(_TACTICS, n=8)),
+    "joint": Joint(actor=replace(_TACTICS, max_new_tokens=320)),
+    # A target has many more tokens than a tactic: without length_norm its log-prob alone would put goal-driven candidates last.
+    "mixture": Mixture(
+        flat=Flat(actor=replace(_TACTICS, n=8), length_norm=0.5),
+        goals=Hierarchical(planner=replace(_TARGETS, n=4), actor=replace(_TACTICS, n=2), length_norm=0.5),
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prover:
+    """The prove game's solver: one attempt at each task; what came of it is in its ``stats`` and ``steps``."""
+
+    env: Env
+    rules: Rules
+    policy: Policy = PRESETS["mixture"]
+    max_prompt_chars: int = 4000
+
+    def attempt(self, tasks: Sequence[Task], model: Model, seed: int) -> list[tuple[Attempt, ...]]:
+        def expand(states: Sequence[str], retry: int) -> list[Proposal]:
+            ask = Ask(model, self.rules.clock, self.max_prompt_chars, seed=seed, retry=retry)
+            candidates = self.policy.propose(states, ask)
+            return [Proposal(candidates=found, spent=ask.spent[number]) for number, found in enumerate(candidates)]
+
+        return [(attempt,) for attempt in Search(self.env, expand, self.rules).run(tasks)]
