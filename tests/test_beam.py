@@ -5,14 +5,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from transformers import AutoModelForCausalLM
 
 from sparring.config import Policy
 from sparring.errors import SparringError
 from sparring.game import Sample, Sampling
-from sparring.models.beam import beam_search
+from sparring.models.beam import _top, beam_search
 from sparring.models.cache import PlainCache, PrefixCache
 from sparring.models.decode import Answer, Decoder, Tokens
 from sparring.models.hf import HFModel
@@ -140,17 +144,12 @@ def test_equals_are_in_the_order_of_their_tokens(tmp_path: Path):
     model.model.get_parameter("lm_head.weight").data.zero_()
     (answers,) = beam_search(model, [(3,)], beam(4, 5))
     assert [answer.ids for answer in answers] == [(1,), (0, 1), (2, 1), (3, 1)]
-    (answers,) = beam_search(decoder_without_end(model), [(3,)], beam(20, 2))
+    (answers,) = beam_search(Decoder(model.model, []), [(3,)], beam(20, 2))
     assert [answer.ids for answer in answers] == [(a, b) for a in range(8) for b in range(8)][:20]
-    # One token in front of the others, which are equal: its own ways come first, then the first of the rest.
-
-
-def decoder_without_end(model: Decoder) -> Decoder:
-    return Decoder(model.model, [])
 
 
 def test_tokens_that_cannot_come_never_do(tmp_path: Path):
-    model = decoder(tmp_path, vocab=8, ends=(1,), mlp_bias=False)
+    model = decoder(tmp_path, vocab=8, ends=(1,))
     head = torch.nn.Linear(32, 8)
     head.weight.data.zero_()
     head.bias.data = torch.tensor([0.0, 0.0, 0.0, *[-torch.inf] * 5])
@@ -240,3 +239,17 @@ def test_broken_logits_are_an_error(llama: Path, broken: float, token: int):
     model.decoder.model.get_parameter("lm_head.weight").data[token] = broken
     with pytest.raises(SparringError, match=r"logits are not finite.*--policy\.dtype=float32"):
         ask(model, WORDS, beam(2, 4))
+
+
+NUMBERS = st.sampled_from([0.0, 1.0, 2.0, 3.0, -math.inf])
+
+
+@settings(deadline=None, max_examples=100)
+@given(rows=arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 9)), elements=NUMBERS), count=st.integers(1, 10))
+def test_the_largest_with_ties_are_those_of_a_stable_sort(rows: np.ndarray, count: int):
+    top, where = _top(torch.from_numpy(rows), count)
+    for row, values, places in zip(rows.tolist(), top.tolist(), where.tolist(), strict=True):
+        order = sorted(range(len(row)), key=lambda place: -row[place])[:count]
+        assert values == [row[place] for place in order]
+        finite = [place for place in order if row[place] > -math.inf]
+        assert places[: len(finite)] == finite

@@ -255,8 +255,8 @@ def test_broken_logits_are_an_error(llama: Path, broken: float, temperature: flo
 
 
 def test_the_end_tokens_are_the_tokenizers_and_the_configs(llama: Path, tmp_path: Path):
-    assert HFModel.load(llama, POLICY).decoder._ends_V.nonzero().flatten().tolist() == [1, 9, 18, 27]
-    assert HFModel.load(save_tiny(tmp_path, eos_token_id=5), POLICY).decoder._ends_V.nonzero().flatten().tolist() == [1, 5]
+    assert HFModel.load(llama, POLICY).decoder.ends_V.nonzero().flatten().tolist() == [1, 9, 18, 27]
+    assert HFModel.load(save_tiny(tmp_path, eos_token_id=5), POLICY).decoder.ends_V.nonzero().flatten().tolist() == [1, 5]
 
 
 def test_a_prompt_over_the_limit_is_named(llama: Path):

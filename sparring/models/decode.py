@@ -109,9 +109,10 @@ class Decoder:
 
         ``pad_PA`` says that of the columns before; new ones are padded on the left.
         """
-        width = max(map(len, texts))
-        ids_PB = torch.tensor([[0] * (width - len(text)) + list(text) for text in texts], device=pad_PA.device)
-        place_PB = torch.arange(width, device=pad_PA.device) - torch.tensor([[width - len(text)] for text in texts]).to(pad_PA.device)
+        width, device = max(map(len, texts)), pad_PA.device
+        ids_PB = torch.tensor([[0] * (width - len(text)) + list(text) for text in texts], device=device)
+        padding_P1 = torch.tensor([[width - len(text)] for text in texts], device=device)
+        place_PB = torch.arange(width, device=device) - padding_P1
         pad_PC = torch.cat([pad_PA, place_PB < 0], 1)
         position_PB = ((~pad_PA).sum(1, keepdim=True) + place_PB).clamp(min=0)
         mask_PC = (~pad_PC).long() if pad_PC.any() else None

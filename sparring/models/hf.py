@@ -19,6 +19,7 @@ from sparring.config import Policy
 from sparring.data import encode_prompt
 from sparring.errors import SparringError
 from sparring.game import Sample, Sampling
+from sparring.models.beam import beam_search
 from sparring.models.decode import Decoder, Tokens
 from sparring.models.draw import uniforms
 
@@ -59,17 +60,23 @@ class HFModel:
         return cls(model.to(device), tokenizer, policy)
 
     def sample(self, prompts: Sequence[str], how: Sampling, *, role: str, seed: int) -> list[list[Sample]]:
-        """``how.n`` samples for each prompt, in order; equal prompts get equal samples."""
+        """``how.n`` samples for each prompt, in order; equal prompts get equal samples. With ``how.beam`` see ``beam_search``."""
         _check(how)
         encoded = {prompt: self._encode(prompt, how.max_new_tokens) for prompt in prompts}
         samples: dict[str, list[Sample]] = {prompt: [] for prompt in encoded}
-        for rows in _batches(encoded, how, self.policy.batch_tokens):
-            noise_RN2 = np.stack([uniforms(seed, role, prompt, k, how.max_new_tokens) for prompt, k in rows])
-            answers = self.decoder.decode([encoded[prompt] for prompt, _ in rows], torch.from_numpy(noise_RN2), how)
+        for rows in self._batches(encoded, how):
+            if how.beam:
+                asked = list(dict.fromkeys(prompt for prompt, _ in rows))
+                found = beam_search(self.decoder, [encoded[prompt] for prompt in asked], how)
+                answers = [(prompt, answer) for prompt, group in zip(asked, found, strict=True) for answer in group]
+            else:
+                noise_RN2 = np.stack([uniforms(seed, role, prompt, k, how.max_new_tokens) for prompt, k in rows])
+                drawn = self.decoder.decode([encoded[prompt] for prompt, _ in rows], torch.from_numpy(noise_RN2), how)
+                answers = [(prompt, answer) for (prompt, _), answer in zip(rows, drawn, strict=True)]
             texts = self.tokenizer.batch_decode(
-                [list(answer.ids) for answer in answers], skip_special_tokens=True, clean_up_tokenization_spaces=False
+                [list(answer.ids) for _, answer in answers], skip_special_tokens=True, clean_up_tokenization_spaces=False
             )
-            for (prompt, _), answer, text in zip(rows, answers, texts, strict=True):
+            for (prompt, answer), text in zip(answers, texts, strict=True):
                 samples[prompt].append(
                     Sample(
                         role=role,
@@ -99,18 +106,37 @@ class HFModel:
             )
         return ids
 
+    def _batches(self, encoded: Mapping[str, Tokens], how: Sampling) -> Iterator[list[tuple[str, int]]]:
+        """Rows (prompt, k) in batches of at most ``policy.batch_tokens`` rows x tokens; what can share or is of like length goes
+        together. The rows of one prompt are never parted where they are a beam, even if they alone are over the limit.
+        """
+        together = how.n if how.beam else 1
+        batch: list[tuple[str, int]] = []
+        tokens = 0  # of the longest row
+        for prompt in self._in_order(encoded):
+            own = len(encoded[prompt]) + how.max_new_tokens
+            for k in range(0, how.n, together):
+                if batch and (len(batch) + together) * max(tokens, own) > self.policy.batch_tokens:
+                    yield batch
+                    batch, tokens = [], 0
+                batch += ((prompt, k + other) for other in range(together))
+                tokens = max(tokens, own)
+        if batch:
+            yield batch
 
-def _batches(encoded: Mapping[str, Tokens], how: Sampling, batch_tokens: int) -> Iterator[list[tuple[str, int]]]:
-    """Rows (prompt, k) in batches of at most ``batch_tokens`` rows x tokens; neighbours in length go together."""
-    batch: list[tuple[str, int]] = []
-    for prompt in sorted(encoded, key=lambda prompt: len(encoded[prompt])):
-        for k in range(how.n):
-            if batch and (len(batch) + 1) * (len(encoded[prompt]) + how.max_new_tokens) > batch_tokens:
-                yield batch
-                batch = []
-            batch.append((prompt, k))
-    if batch:
-        yield batch
+    def _in_order(self, encoded: Mapping[str, Tokens]) -> list[str]:
+        """Prompts by length, but those with a common head together."""
+        distinct = list(dict.fromkeys(encoded.values()))
+        heads = {ids: ids[:cut] for ids, cut in zip(distinct, self.decoder.cuts(distinct), strict=True)}
+        longest: dict[Tokens, int] = {}
+        for ids, head in heads.items():
+            longest[head] = max(longest.get(head, 0), len(ids))
+
+        def place(prompt: str) -> tuple[int, Tokens, int]:
+            ids = encoded[prompt]
+            return longest[heads[ids]], heads[ids], len(ids)
+
+        return sorted(encoded, key=place)
 
 
 def _end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -123,6 +149,8 @@ def _end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list
 def _check(how: Sampling) -> None:
     if how.n < 1 or how.max_new_tokens < 1:
         raise SparringError(f"n {how.n} and max_new_tokens {how.max_new_tokens} must both be at least 1")
+    if how.beam:
+        return
     if how.temperature != 0 and how.temperature < 1e-3:
         raise SparringError(f"temperature {how.temperature} must be 0 (greedy) or at least 0.001")
     if not 0 < how.top_p <= 1:

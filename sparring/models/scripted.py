@@ -19,17 +19,30 @@ class ScriptedModel:
     """Answers with ``script``; satisfies ``sparring.game.Model`` without torch.
 
     A sample's random numbers depend on (seed, role, prompt, number of the sample); at temperature 0 on (role, prompt)
-    alone, as a greedy model's answer does. Log-probs are those of a uniform choice among the 257 tokens.
+    alone, as a greedy model's answer does. A beam has the first ``n`` distinct ones among ``4 n`` answers that depend on
+    no seed either. Log-probs are those of a uniform choice among the 257 tokens.
     """
 
     def __init__(self, script: Script) -> None:
         self._script = script
 
     def sample(self, prompts: Sequence[str], how: Sampling, *, role: str, seed: int) -> list[list[Sample]]:
-        return [[self._sample(prompt, how, role, seed, k) for k in range(how.n)] for prompt in prompts]
+        return [self._beam(prompt, how, role) if how.beam else self._draw(prompt, how, role, seed) for prompt in prompts]
 
-    def _sample(self, prompt: str, how: Sampling, role: str, seed: int, k: int) -> Sample:
-        item = (role, prompt) if how.temperature == 0 else (seed, role, prompt, k)
+    def _draw(self, prompt: str, how: Sampling, role: str, seed: int) -> list[Sample]:
+        items = ((role, prompt) if how.temperature == 0 else (seed, role, prompt, k) for k in range(how.n))
+        return [self._answer(prompt, how, role, item) for item in items]
+
+    def _beam(self, prompt: str, how: Sampling, role: str) -> list[Sample]:
+        found: dict[tuple[int, ...], Sample] = {}
+        for k in range(4 * how.n):
+            sample = self._answer(prompt, how, role, (role, prompt, k))
+            found.setdefault(sample.token_ids, sample)
+            if len(found) == how.n:
+                break
+        return list(found.values())
+
+    def _answer(self, prompt: str, how: Sampling, role: str, item: tuple[object, ...]) -> Sample:
         answer = self._script(prompt, role, random.Random(stable_hash(*item))).encode()
         ids = (*answer, END)[: how.max_new_tokens]
         ended = ids[-1] == END

@@ -17,6 +17,7 @@ from tests.tiny import save_tiny, tiny_tokenizer
 
 PROMPTS = ["w1 w2 w3", "w4", "w5 w6 w7 w8 w9 w10 w11", "w4 w4", "w12 w13"]
 HOW = Sampling(n=3, temperature=1.0, top_p=0.95, max_new_tokens=12)
+BEAM = Sampling(n=3, max_new_tokens=12, beam=True)
 
 
 def scripted(folder: Path) -> Model:
@@ -131,3 +132,25 @@ def test_a_shorter_limit_cuts_the_same_answer(model: Model):
     for cut, whole in zip(chain(*short), chain(*long), strict=True):
         assert cut.token_ids == whole.token_ids[:4]
         assert cut.finish == ("stop" if whole.finish == "stop" and len(whole.token_ids) <= 4 else "length")
+
+
+def test_a_beam_depends_on_no_seed_and_on_no_sampling_setting(model: Model):
+    first, second = (drawn(model.sample(PROMPTS, BEAM, role="solver", seed=seed)) for seed in (0, 1))
+    cold = Sampling(n=BEAM.n, temperature=0.0, top_p=0.5, max_new_tokens=BEAM.max_new_tokens, beam=True)
+    assert first == second == drawn(model.sample(PROMPTS, cold, role="solver", seed=0))
+
+
+def test_the_answers_of_a_beam_differ(model: Model):
+    for group in model.sample(PROMPTS, BEAM, role="solver", seed=0):
+        assert 1 <= len(group) <= BEAM.n
+        assert len({sample.token_ids for sample in group}) == len(group)
+        for sample in group:
+            assert sample.role == "solver"
+            assert 1 <= len(sample.token_ids) <= BEAM.max_new_tokens
+            assert sample.finish == "stop" or len(sample.token_ids) == BEAM.max_new_tokens
+
+
+def test_the_rest_of_the_batch_changes_no_beam(model: Model):
+    together = drawn(model.sample([*PROMPTS, PROMPTS[0]], BEAM, role="solver", seed=0))
+    alone = [drawn(model.sample([prompt], BEAM, role="solver", seed=0))[0] for prompt in [*PROMPTS, PROMPTS[0]]]
+    assert together == alone
