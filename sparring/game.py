@@ -31,6 +31,8 @@ class Sampling:
 
     ``beam``: no sampling; the ``n`` most likely answers that a beam search of width ``n`` finds, the likeliest first
     (fewer where there are fewer); temperature and top_p mean nothing then.
+    ``stop``: text at which an answer ends as well, and which is no part of its text. The sampler stops there where that is one token
+    of the model's; elsewhere the text is cut.
     """
 
     n: int = 1
@@ -38,6 +40,7 @@ class Sampling:
     top_p: float = 0.9
     max_new_tokens: int = 64
     beam: bool = False
+    stop: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

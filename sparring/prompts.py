@@ -1,12 +1,13 @@
 """What a prover is asked and what it answers, as text: shared by the search that asks and the learner that teaches.
 
-The forms are RiR's (OpenReview H5hePMXKht sec. 3); ``joint`` asks for the planner's and the actor's answer in one go.
+The forms are RiR's (OpenReview H5hePMXKht sec. 3). A planner's answer ends at ``STEP``, where the actor's begins: so one row teaches
+both, and who lets the planner go on has both answers in one go (``joint``).
 A state or a target may have several lines and is put in as it is.
 """
 
 from __future__ import annotations
 
-CURRENT, TARGET, STEP, PLAN = MARKERS = ("[CURRENT GOAL]", "[TARGET GOAL]", "[PROOFSTEP]", "[PLAN]")
+CURRENT, TARGET, STEP = MARKERS = ("[CURRENT GOAL]", "[TARGET GOAL]", "[PROOFSTEP]")
 
 
 def flat_prompt(state: str) -> str:
@@ -15,28 +16,17 @@ def flat_prompt(state: str) -> str:
 
 
 def planner_prompt(state: str) -> str:
-    """Answered by the state to reach next."""
+    """Answered by the state to reach next, up to ``STEP``; or by a ``joint_completion``."""
     return f"{CURRENT} {state} {TARGET}"
 
 
 def planner_completion(target: str) -> str:
-    """Ends where the actor's part begins, so that one row can teach both; an answer without that end is read alike."""
     return f"{target} {STEP}"
-
-
-def read_target(text: str) -> str:
-    """The target in a planner's answer; what the answer goes on with after its end is no part of it."""
-    return text.partition(STEP)[0].strip()
 
 
 def actor_prompt(state: str, target: str) -> str:
     """Answered by a tactic that leads from ``state`` to ``target``."""
     return f"{CURRENT} {state} {TARGET} {target} {STEP}"
-
-
-def joint_prompt(state: str) -> str:
-    """Answered by a ``joint_completion``."""
-    return f"{CURRENT} {state} {PLAN}"
 
 
 def joint_completion(target: str, tactic: str) -> str:

@@ -53,7 +53,7 @@ class Decoder:
         self.model = model.eval()
         vocabulary = model.config.get_text_config(decoder=True).vocab_size
         self.ends_V = torch.zeros(vocabulary, dtype=torch.bool, device=model.device)
-        self.ends_V[list(end_ids)] = True
+        self.end_at(end_ids)
         parameters = inspect.signature(model.forward).parameters
         self._takes_positions = "position_ids" in parameters
         self._options: dict[str, Any] = {"use_cache": True}
@@ -62,6 +62,11 @@ class Decoder:
         self._cache_type = cache_type(model)
         # A prompt read in two parts has padding between them: positions must be told, and no window may count its columns.
         self._reads_in_parts = self._takes_positions and keeps_everything(model.config)
+
+    def end_at(self, end_ids: Sequence[int]) -> None:
+        """From now on these tokens end an answer, and no others."""
+        self.ends_V.zero_()
+        self.ends_V[list(end_ids)] = True
 
     @torch.inference_mode()
     def decode(self, prompts: Sequence[Tokens], noise_RN2: Tensor, how: Sampling) -> list[Answer]:

@@ -32,7 +32,8 @@ class HFModel:
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, policy: Policy) -> None:
         self.tokenizer = tokenizer
         self.policy = policy
-        self.decoder = Decoder(model, _end_ids(model, tokenizer))
+        self._end_ids = _end_ids(model, tokenizer)
+        self.decoder = Decoder(model, self._end_ids)
         # Not every architecture numbers its positions; where one does, numbers past the last are an error or nonsense.
         self._positions: int | None = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
 
@@ -62,6 +63,7 @@ class HFModel:
     def sample(self, prompts: Sequence[str], how: Sampling, *, role: str, seed: int) -> list[list[Sample]]:
         """``how.n`` samples for each prompt, in order; equal prompts get equal samples. With ``how.beam`` see ``beam_search``."""
         _check(how)
+        self.decoder.end_at([*self._end_ids, *self._stop_ids(how.stop)])
         encoded = {prompt: self._encode(prompt, how.max_new_tokens) for prompt in prompts}
         samples: dict[str, list[Sample]] = {prompt: [] for prompt in encoded}
         for rows in self._batches(encoded, how):
@@ -83,11 +85,16 @@ class HFModel:
                         prompt_ids=encoded[prompt],
                         token_ids=answer.ids,
                         logprobs=answer.logprobs,
-                        text=text,
+                        text=text.partition(how.stop)[0] if how.stop else text,
                         finish="stop" if answer.ended else "length",
                     )
                 )
         return [list(samples[prompt]) for prompt in prompts]
+
+    def _stop_ids(self, stop: str) -> list[int]:
+        """The token that is ``stop``; none where the tokenizer has no such token."""
+        ids = self.tokenizer.encode(stop, add_special_tokens=False) if stop else []
+        return ids if len(ids) == 1 and ids[0] != self.tokenizer.unk_token_id else []
 
     def _encode(self, prompt: str, new_tokens: int) -> Tokens:
         ids = tuple(encode_prompt(self.tokenizer, prompt))

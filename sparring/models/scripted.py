@@ -43,7 +43,8 @@ class ScriptedModel:
         return list(found.values())
 
     def _answer(self, prompt: str, how: Sampling, role: str, item: tuple[object, ...]) -> Sample:
-        answer = self._script(prompt, role, random.Random(stable_hash(*item))).encode()
+        text = self._script(prompt, role, random.Random(stable_hash(*item)))
+        answer = (text.partition(how.stop)[0] if how.stop else text).encode()
         ids = (*answer, END)[: how.max_new_tokens]
         ended = ids[-1] == END
         return Sample(

@@ -14,13 +14,12 @@ from typing import Protocol
 from sparring.errors import SparringError
 from sparring.game import Attempt, Env, Model, Sample, Sampling, Task, stable_hash
 from sparring.prompts import (
+    STEP,
     actor_prompt,
     flat_prompt,
     is_target,
-    joint_prompt,
     one_line,
     planner_prompt,
-    read_target,
     split_joint,
 )
 from sparring.solvers.budget import Spent
@@ -95,11 +94,11 @@ class Hierarchical:
     length_norm: float = 0.0
 
     def propose(self, states: Sequence[str], ask: Ask) -> list[list[Candidate]]:
-        planned = ask("planner", self.planner, [(number, planner_prompt(state)) for number, state in enumerate(states)])
+        planned = ask("planner", replace(self.planner, stop=STEP), [(number, planner_prompt(state)) for number, state in enumerate(states)])
         plans = [
             (number, plan)
             for number, group in enumerate(planned)
-            for plan in _rate([replace(sample, text=read_target(sample.text)) for sample in group], self.length_norm)
+            for plan in _rate(group, self.length_norm)
             if is_target(plan.text, states[number])
         ]
         acted = ask("actor", self.actor, [(number, actor_prompt(states[number], plan.text)) for number, plan in plans])
@@ -126,7 +125,7 @@ class Joint:
     length_norm: float = 0.0
 
     def propose(self, states: Sequence[str], ask: Ask) -> list[list[Candidate]]:
-        groups = ask("joint", self.actor, [(number, joint_prompt(state)) for number, state in enumerate(states)])
+        groups = ask("joint", self.actor, [(number, planner_prompt(state)) for number, state in enumerate(states)])
         found: list[list[Candidate]] = [[] for _ in states]
         for candidates, state, group in zip(found, states, groups, strict=True):
             for answer in _rate(group, self.length_norm):

@@ -2,7 +2,9 @@
 
 import math
 import random
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -62,6 +64,20 @@ def test_n_samples_for_every_prompt_in_order(model: Model):
     prompts = [{sample.prompt_ids for sample in group} for group in groups]
     assert all(len(ids) == 1 for ids in prompts)
     assert len(set.union(*prompts)) == len(PROMPTS)
+
+
+@pytest.mark.parametrize("how", [HOW, BEAM], ids=["sampled", "beam"])
+def test_an_answer_ends_at_the_stop_which_is_no_part_of_its_text(model: Model, how: Sampling):
+    whole = [sample for group in model.sample(PROMPTS, how, role="solver", seed=0) for sample in group]
+    inside = [word for sample in whole for word in re.findall(r"w\d+(?!\d)", sample.text) if sample.text.index(word) > 0]
+    stop = max(inside, key=len)  # a whole token, and no part of another
+    stopped = [s for group in model.sample(PROMPTS, replace(how, stop=stop), role="solver", seed=0) for s in group]
+    assert not any(stop in sample.text for sample in stopped)
+    assert any(sample.finish == "stop" and sample.text for sample in stopped)
+    if not how.beam:  # a beam that may end earlier finds other answers
+        assert [sample.text for sample in stopped] == [sample.text.partition(stop)[0] for sample in whole]
+    again = [sample for group in model.sample(PROMPTS, how, role="solver", seed=0) for sample in group]
+    assert [sample.text for sample in again] == [sample.text for sample in whole], "a stop holds for one call"
 
 
 def test_no_prompts_no_samples(model: Model):
