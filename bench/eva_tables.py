@@ -25,6 +25,8 @@ from typing import Any
 
 import numpy as np
 
+from bench.playing import Base, play_arm
+
 RECIPE = Path("recipes/eva-tiny.toml")
 # The learning rate and the NLL term are the recipe's, where the loss has room for it.
 LOSSES = {
@@ -82,33 +84,6 @@ def arms_of(tables: Iterable[str]) -> list[Arm]:
             Arm("fresh human, 2000 prompts, 3 rounds", rounds=4, overrides=(*FRESH, "--data.per_round=2000")),
         ]
     return arms
-
-
-def play_arm(folder: Path, name: str, overrides: Sequence[str], after: Path | None, shared: Sequence[str]) -> float:
-    """Play one recipe to its end in ``folder``; ``shared`` phases are taken over from ``after``. Returns CPU-seconds spent."""
-    from sparring.engines import Local
-    from sparring.games.align import align
-    from sparring.loop import play
-    from sparring.recipe import load_recipe
-    from sparring.rundir import RunDir, Watch
-    from sparring.session import open_run
-
-    recipe = load_recipe(RECIPE, [f"--run.folder={folder}", f"--run.name={name}", *overrides])
-    root = folder / name
-    if after is not None and not root.exists():
-        partial = folder / f"{name}.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        for phase in shared:
-            source = after / phase
-            target = partial / phase
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copytree(source, target, copy_function=os.link) if source.is_dir() else os.link(source, target)
-        shutil.copy(after / "run.toml", partial / "run.toml")
-        partial.rename(root)
-    begun = time.process_time()
-    with RunDir(root).lock():
-        play(align(recipe), Local(recipe.policy), open_run(recipe, Watch(), accept_changes=True), lambda number: None)
-    return time.process_time() - begun
 
 
 # -- what came out ------------------------------------------------------------------------------------------------------
@@ -193,7 +168,7 @@ def same_draw(place: Path, arm: Arm, arms: Sequence[Arm], seed: int) -> str | No
 def play_seed_part(folder: Path, seed: int, base: str, arms: Sequence[Arm], common: Sequence[str]) -> list[Result]:
     """The base run of one loss under one seed, then every arm that goes on from it."""
     place, own = folder / f"seed-{seed}", [*common, f"--run.seed={seed}", *LOSSES[base]]
-    play_arm(place, f"base-{base}", [*own, "--run.rounds=1"], None, ())
+    play_arm(RECIPE, place, f"base-{base}", [*own, "--run.rounds=1"])
     root = place / f"base-{base}"
     results = [read_result(root, "theta0", seed, 0, 1)] if base == "dpo" else []
     results.append(read_result(root, f"{base} human (theta1)", seed, 1, 1))
@@ -207,7 +182,8 @@ def play_seed_part(folder: Path, seed: int, base: str, arms: Sequence[Arm], comm
             continue
         same_probe = probed is not None and not any("creator.kind=fresh" in text for text in arm.overrides)
         shared = [*first_round, *(["round-002/pool.parquet", "round-002/probe"] if same_probe else [])]
-        play_arm(place, name, [*own, f"--run.rounds={arm.rounds}", *arm.overrides], probed if same_probe else root, shared)
+        begin = Base(probed if same_probe else root, shared)
+        play_arm(RECIPE, place, name, [*own, f"--run.rounds={arm.rounds}", *arm.overrides], begin)
         if probed is None and not any("creator.kind=fresh" in text for text in arm.overrides):
             probed = place / name
         results += [read_result(place / name, arm.name, seed, number, 2) for number in range(2, arm.rounds + 1)]

@@ -1,0 +1,75 @@
+"""Proof steps as lessons for the roles of one model: flat prover, planner, actor (RiR, OpenReview H5hePMXKht sec. 3).
+
+A step is (state, tactic, state reached). The planner learns the state reached, the actor the tactic that reaches it, the flat
+prover the tactic alone. Where planner and actor weigh the same they share a row: the planner's answer ends where the
+actor's begins, so ``state reached [PROOFSTEP] tactic`` teaches both (and the joint role) for little more than the price of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from random import Random
+
+from sparring.config import Lore, Roles
+from sparring.game import Bout, Demo, Lesson, Step, stable_hash
+from sparring.prompts import actor_prompt, flat_prompt, is_target, joint_completion, one_line, planner_completion, planner_prompt
+
+
+def role_demos(step: Step, roles: Roles, weight: float = 1.0) -> Iterator[Demo]:
+    """What each role learns from a step."""
+    if roles.flat:
+        yield _demo(flat_prompt(step.state), step.tactic, weight * roles.flat)
+    if roles.planner == roles.actor > 0:
+        yield _demo(planner_prompt(step.state), joint_completion(step.result, step.tactic), weight * roles.planner)
+        return
+    if roles.planner:
+        yield _demo(planner_prompt(step.state), planner_completion(step.result), weight * roles.planner)
+    if roles.actor:
+        yield _demo(actor_prompt(step.state, step.result), step.tactic, weight * roles.actor)
+
+
+def _demo(prompt: str, completion: str, weight: float) -> Demo:
+    """A demonstration that weighs as much as it is long, so that the loss is a mean over tokens and a tactic counts alike in all roles."""
+    return Demo(prompt=prompt, completion=completion, weight=weight * len(completion.split()))
+
+
+def trace_lessons(steps: Iterable[Step], roles: Roles) -> list[Lesson]:
+    """Co-training on traced proofs."""
+    return [demo for step in steps for demo in role_demos(step, roles)]
+
+
+def search_lessons(bouts: Sequence[Bout], roles: Roles, how: Lore, seed: int) -> list[Demo]:
+    """Expert iteration: the proofs that were checked, and hindsight on what else was executed."""
+    lessons: list[Demo] = []
+    for bout in bouts:
+        for attempt, verdict in zip(bout.attempts, bout.verdicts, strict=True):
+            used = [step for step in attempt.steps if step.used] if verdict.solved and verdict.fault is None else []
+            for step in used:
+                lessons += role_demos(step, roles)
+                if how.exposure and roles.actor:
+                    lessons += _exposed(step, roles)
+            if how.hindsight:
+                others = [step for step in attempt.steps if not (step.used and used)]
+                rng = Random(stable_hash(seed, "hindsight", bout.task.id))
+                for step in rng.sample(others, min(len(others), how.hindsight_steps)):
+                    lessons += hindsight_demos(step, roles, how.hindsight_weight)
+    return lessons
+
+
+def hindsight_demos(step: Step, roles: Roles, weight: float) -> Iterator[Demo]:
+    """What an executed step teaches, whatever it was meant for: this tactic reaches that state. The flat prover would learn to play
+    it whether it helps or not, so it learns nothing from it."""
+    yield from role_demos(step, roles.model_copy(update={"flat": 0.0}), weight)
+
+
+def _exposed(step: Step, roles: Roles) -> Iterator[Demo]:
+    """A tactic of a proof under the planner's own, wrong idea of where it leads: what the actor will meet (exposure bias)."""
+    if step.target is not None and one_line(step.target) != one_line(step.result) and is_target(step.target, step.state):
+        yield _demo(actor_prompt(step.state, step.target), step.tactic, roles.actor)
+
+
+def with_replay(lessons: Sequence[Lesson], traces: Sequence[Lesson], share: float, seed: int) -> list[Lesson]:
+    """``lessons`` with as many ``traces`` as make up ``share`` of the whole (all of them where there are fewer)."""
+    wanted = len(traces) if share >= 1.0 else round(len(lessons) * share / (1.0 - share))
+    replayed = Random(stable_hash(seed, "replay")).sample(traces, min(wanted, len(traces)))
+    return [*(lessons if share < 1.0 else []), *replayed]
