@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from bench.playing import Base, play_arm
+from sparring.evals.intervals import Interval, two_level_bootstrap
 
 RECIPE = Path("recipes/eva-tiny.toml")
 # The learning rate and the NLL term are the recipe's, where the loss has room for it.
@@ -142,6 +142,7 @@ def same_draw(place: Path, arm: Arm, arms: Sequence[Arm], seed: int) -> str | No
 
     That happens where fewer prompts are informative than are drawn.
     """
+    from sparring.config import AlignRecipe
     from sparring.creators.evolve import draw_tasks
     from sparring.game import stable_hash
     from sparring.recipe import load_recipe
@@ -156,10 +157,9 @@ def same_draw(place: Path, arm: Arm, arms: Sequence[Arm], seed: int) -> str | No
         root = place / other.name.replace(" ", "-").replace(",", "")
         probe = RunDir(root).read("round-002/probe", BOUTS) if (root / "round-002/eval-hard").exists() else None
         if probe:
-            drawn = [
-                draw_tasks(probe, load_recipe(RECIPE, one.overrides).creator, stable_hash(seed, 2, "propose"))
-                for one in (arm, other)
-            ]
+            recipes = [load_recipe(RECIPE, one.overrides) for one in (arm, other)]
+            creators = [recipe.creator for recipe in recipes if isinstance(recipe, AlignRecipe)]
+            drawn = [draw_tasks(probe, creator, stable_hash(seed, 2, "propose")) for creator in creators]
             if [task.id for task in drawn[0]] == [task.id for task in drawn[1]]:
                 return root.name
     return None
@@ -182,7 +182,7 @@ def play_seed_part(folder: Path, seed: int, base: str, arms: Sequence[Arm], comm
             continue
         same_probe = probed is not None and not any("creator.kind=fresh" in text for text in arm.overrides)
         shared = [*first_round, *(["round-002/pool.parquet", "round-002/probe"] if same_probe else [])]
-        begin = Base(probed if same_probe else root, shared)
+        begin = Base(probed if same_probe and probed else root, shared)
         play_arm(RECIPE, place, name, [*own, f"--run.rounds={arm.rounds}", *arm.overrides], begin)
         if probed is None and not any("creator.kind=fresh" in text for text in arm.overrides):
             probed = place / name
@@ -190,21 +190,8 @@ def play_seed_part(folder: Path, seed: int, base: str, arms: Sequence[Arm], comm
     return results
 
 
-def two_level(differences: Sequence[Sequence[float]], resamples: int = 2000) -> tuple[float, float, float]:
-    """Mean and 95 % interval of per-task values under several seeds: seeds are resampled, then tasks within each."""
-    rng = np.random.default_rng(0)
-    table = np.asarray(differences, dtype=np.float64)
-    seeds, tasks = table.shape
-    means = []
-    for _ in range(resamples):
-        chosen = table[rng.integers(0, seeds, seeds)]
-        means.append(chosen[:, rng.integers(0, tasks, tasks)].mean())
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(table.mean()), float(low), float(high)
-
-
-def _cell(values: tuple[float, float, float], sign: bool = False) -> str:
-    mean, low, high = (100 * value for value in values)
+def _cell(found: Interval, sign: bool = False) -> str:
+    mean, low, high = (100 * value for value in (found.mean, found.low, found.high))
     return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]" if sign else f"{mean:.1f} [{low:.1f}, {high:.1f}]"
 
 
@@ -222,8 +209,8 @@ def table(results: Sequence[Result], rows: Sequence[tuple[str, int]], reference:
             continue
         other = [found[(*reference, r.seed)] for r in own]
         gaps = [np.subtract(a.solved["hard"], b.solved["hard"], dtype=float).tolist() for a, b in zip(own, other, strict=True)]
-        easy, hard = (two_level([r.solved[name] for r in own]) for name in ("easy", "hard"))
-        difference = "" if (arm, number) == reference else _cell(two_level(gaps), sign=True)
+        easy, hard = (two_level_bootstrap([r.solved[name] for r in own]) for name in ("easy", "hard"))
+        difference = "" if (arm, number) == reference else _cell(two_level_bootstrap(gaps), sign=True)
         means = [float(np.mean([getattr(r, key) or 0 for r in own])) for key in ("length", "depth", "pairs", "steps", "tokens")]
         twins = [r.twin for r in own if r.twin is not None]
         label = arm if number <= 2 else f"{arm} (after round {number - 1})"

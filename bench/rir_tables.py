@@ -3,7 +3,7 @@
     python -m bench.rir_tables [--seeds 5] [--game-seeds 3] [--jobs 2] [--tokens 4096] [--only policies,search,game]
 
 Every seed trains one policy from scratch on the traces (as recipes/rir-tiny.toml does); all methods search with it. A search ends
-with its proof, or when it has generated ``--tokens`` tokens, the largest budget of all; comparisons at smaller budgets of tokens, model calls
+with its proof, or when it has generated ``--tokens`` tokens, the largest budget of all; comparisons at smaller budgets of tokens, calls
 or seconds of CPU are cuts of the same searches (see bench/rir_report.py). The arms of the game share seed, first policy and
 number of searches: without a creator the pool is larger by as many statements as the creator would conjecture.
 Writes bench/results/rir_tables.md and plots; finished parts lie in runs/rir-tables, so a killed bench goes on where it was.

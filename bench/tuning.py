@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.eva_tables import RECIPE, play_arm
+from bench.eva_tables import RECIPE
+from bench.playing import play_arm
 
 SETTINGS: list[dict[str, Any]] = [
     {"loss": "dpo", "lr": 1e-4, "nll": 0.0},
@@ -73,7 +74,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("bench/results/tuning"))
     given = parser.parse_args()
     for seed in range(given.seeds):
-        play_arm(given.folder, f"human-{seed}", [f"--run.seed={seed}", "--run.rounds=1"], None, ())
+        play_arm(RECIPE, given.folder, f"human-{seed}", [f"--run.seed={seed}", "--run.rounds=1"])
     found = [[try_setting(given.folder / f"human-{seed}", setting, seed) for seed in range(given.seeds)] for setting in SETTINGS]
     lines = [
         "# Hyperparameters of the tiny recipe",

@@ -17,7 +17,10 @@ from sparring import __version__
 from sparring.errors import SparringError
 
 if TYPE_CHECKING:
-    from sparring.config import Recipe
+    from rich.console import Console
+
+    from sparring.config import AlignRecipe, ProveRecipe, Recipe
+    from sparring.rundir import RunDir
 
 OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
 app = typer.Typer(
@@ -73,7 +76,7 @@ def resume(
 def _play(recipe: Recipe, accept_changes: bool) -> None:
     from sparring.console import ConsoleWatch, make_console
     from sparring.engines import Local
-    from sparring.games.align import align
+    from sparring.games.plans import plan_of
     from sparring.loop import play as play_game
     from sparring.metrics import round_metrics
     from sparring.rundir import RunDir
@@ -81,7 +84,7 @@ def _play(recipe: Recipe, accept_changes: bool) -> None:
 
     console, root = make_console(), run_path(recipe)
     watch = ConsoleWatch(console)
-    plan = align(recipe, progress=watch.update)
+    plan = plan_of(recipe, progress=watch.update)
     rows: list[dict[str, Any]] = []
     try:
         with RunDir(root).lock():
@@ -134,22 +137,43 @@ def show(
 
 
 def _show(root: Path, prompts: int) -> None:
-    from sparring.console import make_console, print_evolutions, print_gains, print_rounds
-    from sparring.metrics import evolutions, gains, round_metrics
+    from sparring.config import ProveRecipe
+    from sparring.console import make_console, print_gains
+    from sparring.metrics import gains, round_metrics
     from sparring.rundir import RunDir
     from sparring.session import read_recipe
 
     recipe, run, console = read_recipe(root), RunDir(root), make_console()
     numbers = run.rounds()
     rows = [round_metrics(run, number, recipe.evaluation) for number in numbers]
-    print_rounds(console, rows, recipe.run.human_rounds, recipe.evaluation.level)
+    if isinstance(recipe, ProveRecipe):
+        _show_searches(console, run, recipe, rows, prompts)
+    else:
+        _show_answers(console, run, recipe, rows, prompts)
     if rows and rows[-1].get("evals"):
         print_gains(console, gains(run, numbers[-1], recipe.evaluation), numbers[-1])
-    for number in numbers:
-        found = evolutions(run, number)
+
+
+def _show_answers(console: Console, run: RunDir, recipe: AlignRecipe, rows: list[dict[str, Any]], prompts: int) -> None:
+    from sparring.console import print_evolutions, print_rounds
+    from sparring.metrics import evolutions
+
+    print_rounds(console, rows, recipe.run.human_rounds, recipe.evaluation.level)
+    for row in rows:
+        found = evolutions(run, row["round"])
         if found and prompts:
-            console.print(f"\nround {number}: the most informative of {len(found)} created prompts")
-            print_evolutions(console, found[: prompts if number == numbers[-1] else 1])
+            console.print(f"\nround {row['round']}: the most informative of {len(found)} created prompts")
+            print_evolutions(console, found[: prompts if row is rows[-1] else 1])
+
+
+def _show_searches(console: Console, run: RunDir, recipe: ProveRecipe, rows: list[dict[str, Any]], proofs: int) -> None:
+    from sparring.console import print_comparisons, print_proofs, print_searches
+    from sparring.proofs import comparisons, proofs_found
+
+    print_searches(console, rows, recipe.evaluation.level)
+    if rows:
+        print_comparisons(console, comparisons(run, rows[-1]["round"], recipe.evaluation))
+        print_proofs(console, proofs_found(run, rows[-1]["round"], proofs))
 
 
 @app.command("eval", context_settings=OVERRIDES)
@@ -171,6 +195,37 @@ def evaluate(
     typer.echo(f"{policy} on {tasks}, {how}")
     for line in report(bouts, n, recipe.evaluation):
         typer.echo(line)
+
+
+@app.command(context_settings=OVERRIDES)
+def prove(
+    context: typer.Context,
+    statement: Annotated[str, typer.Argument(help="As in 'forall p q, p \\/ q -> q \\/ p' or 'forall n, n + 0 = n'.")],
+    run: Annotated[str, typer.Option(help="A run of the prove game (its last policy) or a checkpoint folder.")],
+    tree: Annotated[bool, typer.Option(help="Also print what was searched.")] = False,
+) -> None:
+    """Prove one statement of the embedded logic; prints the proof, and a Coq and a Lean 4 script of it."""
+    from sparring.proving import describe, prove_statement
+
+    answer = prove_statement(statement, run, context.args)
+    for line in describe(answer, tree):
+        typer.echo(line)
+    raise typer.Exit(0 if answer.verdict and answer.verdict.solved else 1)
+
+
+@app.command()
+def trace(
+    out: Annotated[Path, typer.Argument(help="The .parquet file to write.")],
+    theorems: Annotated[
+        str, typer.Option(help="world:SPLIT with proofs, or a .jsonl/.parquet file with text and script.")
+    ] = "world:train",
+) -> None:
+    """Write the steps of known proofs: state, tactic, next state and premises, in LeanDojo's field names."""
+    from sparring.console import ConsoleWatch, make_console
+    from sparring.proving import trace_theorems
+
+    steps = trace_theorems(theorems, out, ConsoleWatch(make_console()))
+    typer.echo(f"{steps} steps written to {out}")
 
 
 @app.command(context_settings=OVERRIDES)

@@ -231,7 +231,7 @@ class Conjectures(Record):
     tries: Count = 4
     """Conjectures per statement; the first that passes every gate is kept."""
     temperature: Positive = 1.0
-    max_new_tokens: Count = 64
+    max_new_tokens: Count = 128
     max_size: Count = 60
     """Signs of a conjecture at most."""
 

@@ -14,6 +14,8 @@ from rich.table import Table
 
 from sparring.evals.intervals import Interval
 from sparring.metrics import Evolution
+from sparring.prompts import one_line
+from sparring.proofs import TIMES, Comparison, Found
 from sparring.rundir import Watch
 
 Row = dict[str, Any]
@@ -134,6 +136,91 @@ def print_rounds(console: Console, rows: Sequence[Row], human_rounds: int, level
     console.print("what was played; solved in %, logp: change of the chosen answers' (nats)", style="bold")
     console.print(_play_table(rows))
     console.print(f"drafts refused: {_refusals(rows)}", soft_wrap=True)
+
+
+# ---------------------------------------------------------------------------------------------- the prove game
+
+
+def print_searches(console: Console, rows: Sequence[Row], level: float) -> None:
+    """Proved statements by policy and set, what was searched and taught, and where the time went."""
+    names = [name for name in dict.fromkeys(name for row in rows for name in row.get("evals", {})) if "@" not in name]
+    proved = _table("policy", [*names, "faults"])
+    for row in rows:
+        evals = row.get("evals", {})
+        faults = str(sum(evals[name]["faults"] for name in names if name in evals)) if evals else ""
+        proved.add_row(f"theta{row['round']}", *(_accuracy(row, name) for name in names), faults)
+    console.print(f"proved in % [{100 * level:g} % interval]", style="bold")
+    console.print(proved)
+    console.print("what was searched and taught", style="bold")
+    console.print(_search_table(rows))
+    console.print(f"conjectures refused: {_refusals(rows)}", soft_wrap=True)
+    console.print("where the time of the evaluations went, in seconds", style="bold")
+    console.print(_time_table(rows, names))
+
+
+def _search_table(rows: Sequence[Row]) -> Table:
+    table = _table("round", ["pool", "proved", "conjectures", "proved", "lessons", "calls", "steps"])
+    for row in rows:
+        probe, bouts = row.get("probe"), row.get("bouts")
+        if probe is None:
+            continue
+        parts = [part["search"] for part in (probe, bouts) if part and "search" in part]
+        table.add_row(
+            str(row["round"]),
+            str(probe["tasks"]),
+            _percent(probe["solved"]),
+            str(bouts["tasks"] if bouts else 0),
+            _percent(bouts["solved"] if bouts else None),
+            str(row.get("lessons", {}).get("lessons", "")),
+            *(str(sum(part[name] for part in parts)) for name in ("calls", "steps")),
+        )
+    return table
+
+
+def _time_table(rows: Sequence[Row], names: Sequence[str]) -> Table:
+    table = _table("policy", ["planner", "actor", "environment", "other", "total", "nodes", "searched", "proof steps"])
+    for row in rows:
+        parts = [found["search"] for name in names if (found := row.get("evals", {}).get(name)) and "search" in found]
+        if not parts:
+            continue
+        times = (sum(part[name] for part in parts) for name in TIMES)
+        lengths = [part["proof_steps"] for part in parts if part["proof_steps"] is not None]
+        table.add_row(
+            f"theta{row['round']}",
+            *(f"{seconds:.1f}" for seconds in times),
+            *(str(sum(part[name] for part in parts)) for name in ("nodes", "searched")),
+            _number(sum(lengths) / len(lengths) if lengths else None, ".1f"),
+        )
+    return table
+
+
+def _percent(share: float | None) -> str:
+    return _number(None if share is None else 100 * share, ".1f")
+
+
+def print_comparisons(console: Console, found: Sequence[Comparison]) -> None:
+    """The search against its rivals with the same weights and budget."""
+    for one in found:
+        gap = one.difference
+        console.print(
+            f"{one.name}: {100 * one.proved:.1f} %, the {one.rival} search with the same budget {100 * one.rival_proved:.1f} %: "
+            f"{100 * gap.mean:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]; "
+            f"{one.only} proved by the first alone, {one.only_rival} by {one.rival} alone",
+            soft_wrap=True,
+        )
+
+
+def print_proofs(console: Console, found: Sequence[Found]) -> None:
+    """Proofs, a tactic per line, under it the planner's target where there was one."""
+    for proof in found:
+        console.print(f"\n{_harmless(proof.statement)}", style="bold", soft_wrap=True)
+        for step in proof.steps:
+            console.print(f"  {_harmless(step.tactic)}", soft_wrap=True)
+            if step.target is not None:
+                reached = one_line(step.target) == one_line(step.result)
+                console.print(
+                    f"      target {'reached' if reached else 'missed'}: {_harmless(step.target)}", style="dim", soft_wrap=True
+                )
 
 
 def print_gains(console: Console, found: dict[str, Interval], last: int) -> None:

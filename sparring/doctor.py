@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from sparring.config import Recipe
+from sparring.config import UNTRAINED, Recipe
 from sparring.errors import SparringError
 from sparring.session import provenance
 
@@ -54,7 +54,7 @@ def missing_for(recipe: Recipe) -> list[str]:
     """Everything that would stop a recipe, each with its repair; empty if nothing would."""
     import torch
 
-    from sparring.games.align import align
+    from sparring.games.plans import plan_of
     from sparring.models.folders import resolve_policy
 
     problems: list[str] = []
@@ -65,9 +65,10 @@ def missing_for(recipe: Recipe) -> list[str]:
         except SparringError as error:
             problems.append(str(error))
 
-    check(lambda: resolve_policy(recipe.policy.path, download=False))
+    if recipe.policy.path != UNTRAINED:
+        check(lambda: resolve_policy(recipe.policy.path, download=False))
     try:
-        plan = align(recipe)
+        plan = plan_of(recipe)
     except SparringError as error:
         problems.append(str(error))
     else:

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from sparring.config import Conjectures
 from sparring.config import Creator as Settings
+from sparring.creators.gates import Draft, Gates, Read
 from sparring.creators.novelty import Novelty
 from sparring.creators.select import Floats, draw, estimate
 from sparring.creators.templates import request
-from sparring.game import Bout, Model, Sample, Sampling, Task, make_task, stable_hash
+from sparring.game import Bout, Model, Sample, Sampling, Task, stable_hash
 
-Read = Callable[[str], Mapping[str, Any] | str]
-"""The validity gate: a prompt's meta, or the reason why it cannot be judged, in few words that a table can group by."""
-
-Draft = tuple[str, Sample | None]
-"""What a rewriter wrote, and the model call that wrote it."""
+Written = tuple[str, Sample | None]
+"""A rewriter's draft, and the model call that wrote it."""
 
 
 class Rewriter(Protocol):
     """Evolves each task by its operator; one draft or several each, in the order in which they are tried."""
 
-    def rewrite(self, tasks: Sequence[Task], operators: Sequence[str], model: Model, seed: int) -> list[list[Draft]]: ...
+    def rewrite(self, tasks: Sequence[Task], operators: Sequence[str], model: Model, seed: int) -> list[list[Written]]: ...
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class ModelRewriter:
 
     settings: Settings
 
-    def rewrite(self, tasks: Sequence[Task], operators: Sequence[str], model: Model, seed: int) -> list[list[Draft]]:
+    def rewrite(self, tasks: Sequence[Task], operators: Sequence[str], model: Model, seed: int) -> list[list[Written]]:
         how = Sampling(
             n=self.settings.tries,
             temperature=self.settings.temperature,
@@ -52,7 +51,7 @@ class SymbolicRewriter:
     mutate: Callable[[str, str, int], str]
     tries: int = 1
 
-    def rewrite(self, tasks: Sequence[Task], operators: Sequence[str], model: Model, seed: int) -> list[list[Draft]]:
+    def rewrite(self, tasks: Sequence[Task], operators: Sequence[str], model: Model, seed: int) -> list[list[Written]]:
         seeds = [stable_hash(seed, "draft", k) for k in range(self.tries)]
         return [[(self.mutate(task.text, op, s), None) for s in seeds] for task, op in zip(tasks, operators, strict=True)]
 
@@ -72,7 +71,11 @@ def draw_tasks(probe: Sequence[Bout], settings: Settings, seed: int) -> list[Tas
 
     At least one of any pool, unless the share is 0; none without a judged answer.
     """
-    info_P = estimate(settings.metric, rewards_of(probe))
+    return draw_by(estimate(settings.metric, rewards_of(probe)), probe, settings, seed)
+
+
+def draw_by(info_P: Floats, probe: Sequence[Bout], settings: Settings | Conjectures, seed: int) -> list[Task]:
+    """``draw_tasks`` for given scores; NaN is never drawn."""
     count = max(round(settings.fraction * len(probe)), int(settings.fraction > 0))
     chosen = np.sort(draw(info_P, count, settings.draw, settings.uniform, seed))
     drawn = [(probe[int(place)].task, float(info_P[place])) for place in chosen]
@@ -102,8 +105,7 @@ class Evolver:
     """Chains of ``settings.chain`` evolutions from each drawn prompt; every accepted link is a task.
 
     ``seen`` are the tasks of all rounds so far and the held-out ones: a draft equal or nearly equal to one of them, or to one
-    of the pool, is refused. Refused drafts come back too, with ``rejected`` set, so that the record shows what the creator
-    tried; later drafts of the same group than the accepted one are not looked at.
+    of the pool, is refused. Refused drafts come back too (see ``Gates``).
     """
 
     settings: Settings
@@ -112,49 +114,16 @@ class Evolver:
     seen: Sequence[Task] = ()
 
     def propose(self, probe: Sequence[Bout], model: Model, seed: int) -> list[Task]:
-        novelty = Novelty(self.settings.near_duplicate, [*self.seen, *(bout.task for bout in probe)])
+        gates = Gates(self.read, Novelty(self.settings.near_duplicate, [*self.seen, *(bout.task for bout in probe)]))
         heads = draw_tasks(probe, self.settings, seed)
         proposals: list[Task] = []
         for link in range(self.settings.chain):
             step_seed = stable_hash(seed, "evolve", link)
             operators = [Random(stable_hash(step_seed, head.id)).choice(self.settings.operators) for head in heads]
-            drafts = self.rewriter.rewrite(heads, operators, model, step_seed)
-            for place, (head, operator, group) in enumerate(zip(heads, operators, drafts, strict=True)):
-                tried = self._first_accepted(head, operator, group, novelty)
+            written = self.rewriter.rewrite(heads, operators, model, step_seed)
+            for place, (head, operator, group) in enumerate(zip(heads, operators, written, strict=True)):
+                tried = gates.first_accepted(head, [Draft(text, sample, {"operator": operator}) for text, sample in group])
                 proposals += tried
                 if tried and tried[-1].rejected is None:
                     heads[place] = tried[-1]  # the chain goes on from the child; a failed link is tried anew from the same parent
         return proposals
-
-    def _first_accepted(self, parent: Task, operator: str, drafts: Sequence[Draft], novelty: Novelty) -> list[Task]:
-        tried: list[Task] = []
-        for text, sample in drafts:
-            task = self._judge_draft(parent, operator, text, sample, novelty)
-            tried.append(task)
-            if task.rejected is None:
-                novelty.add(task)
-                break
-        return tried
-
-    def _judge_draft(self, parent: Task, operator: str, text: str, sample: Sample | None, novelty: Novelty) -> Task:
-        text = text.strip()
-        lineage: dict[str, Any] = {"operator": operator, "generation": int(parent.meta.get("generation", 0)) + 1}
-        meta = self._gate(parent, text, sample)
-        if isinstance(meta, str):
-            return make_task(text, context=parent.context, parent=parent.id, draft=sample, rejected=meta, meta=lineage)
-        task = make_task(text, context=parent.context, parent=parent.id, draft=sample, meta={**meta, **lineage})
-        objection = novelty.objection(task)
-        return replace(task, rejected=objection) if objection else task
-
-    def _gate(self, parent: Task, text: str, sample: Sample | None) -> Mapping[str, Any] | str:
-        """The draft's meta, or what is wrong with it."""
-        if not text:
-            return "empty"
-        if sample is not None and sample.finish == "length":
-            return "cut off"  # at max_new_tokens: half a prompt may well pass the reader
-        if text.casefold() == parent.text.strip().casefold():
-            return "copy of its parent"
-        try:
-            return self.read(text)
-        except Exception as error:  # a reader is somebody's code and a draft is anything: one draft must not end the run
-            return f"the reader broke: {type(error).__name__}"

@@ -5,9 +5,9 @@ compute), equality, induction, and predicate symbols as parameters of a statemen
 natural deduction with every formula and every instance spelled out, so that checking is reading off what a proof proves
 (``_Checker.infer``) and comparing it with what it should prove.
 
-Everything is a tagged tuple, so equality is structural and nothing can change after it was checked. Whoever builds these tuples is
-not trusted: every tuple is examined before use. Bound variables are de Bruijn indices (0: the innermost binder), free ones have names;
-formulas that differ in the names of bound variables are therefore equal, and nothing is ever captured.
+Everything is a tagged tuple, so equality is structural and nothing changes after it was checked. Whoever builds these tuples is not
+trusted: every tuple is examined before use. Bound variables are de Bruijn indices (0: the innermost binder), free ones have names:
+formulas that differ in the names of bound variables are equal, and nothing is ever captured.
 
 Terms    ("var", name) ("bound", index) ("zero",) ("succ", t) ("add", t, u) ("mul", t, u)
 Formulas ("false",) ("true",) ("eq", t, u) ("pred", P, (t, ...)) ("and", A, B) ("or", A, B) ("imp", A, B) ("all", A) ("ex", A)
@@ -16,7 +16,7 @@ Proofs   see ``_Checker.infer``; not A is ("imp", A, ("false",))
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 Expr = tuple[Any, ...]
@@ -26,7 +26,6 @@ Proof = tuple[Any, ...]
 ZERO: Expr = ("zero",)
 FALSE: Expr = ("false",)
 TRUE: Expr = ("true",)
-
 MAX_DEPTH = 200
 """Nesting of one term, formula or proof: far below what Python's stack holds."""
 FUEL = 200_000
@@ -60,16 +59,13 @@ def check_term(term: Any, variables: frozenset[str], fuel: Fuel, binders: int = 
     """Raises KernelError unless ``term`` is a term over ``variables`` under that many binders."""
     _enter(term, fuel, depth)
     tag = term[0]
-    if tag == "var":
-        if len(term) != 2 or type(term[1]) is not str or term[1] not in variables:
-            raise KernelError(f"unknown variable {term[1:]}")
-    elif tag == "bound":
-        if len(term) != 2 or type(term[1]) is not int or not 0 <= term[1] < binders:
-            raise KernelError(f"bound variable {term[1:]} has no binder")
-    elif tag in _TERMS and len(term) == 1 + _TERMS[tag]:
+    if tag in _TERMS and len(term) == 1 + _TERMS[tag]:
         for part in term[1:]:
             check_term(part, variables, fuel, binders, depth + 1)
-    else:
+    elif tag == "var" and len(term) == 2 and type(term[1]) is str:
+        if term[1] not in variables:
+            raise KernelError(f"unknown variable {term[1]}")
+    elif tag != "bound" or len(term) != 2 or type(term[1]) is not int or not 0 <= term[1] < binders:
         raise KernelError(f"{tag!r} does not make a term here")
 
 
@@ -99,12 +95,12 @@ def check_formula(
 def _enter(node: Any, fuel: Fuel, depth: int) -> None:
     fuel.burn()
     if type(node) is not tuple or not node or type(node[0]) is not str:
-        raise KernelError(f"{node!r:.40} is no tagged tuple")
+        raise KernelError("not a tagged tuple")
     if depth > MAX_DEPTH:
         raise KernelError(f"nested more than {MAX_DEPTH} deep")
 
 
-# ------------------------------------------------------------------------------------------------ substitution
+# ------------------------------------------------------------------------------------------------ substitution, equality, computation
 
 
 def lift(node: Expr, by: int, fuel: Fuel, binders: int = 0) -> Expr:
@@ -112,8 +108,7 @@ def lift(node: Expr, by: int, fuel: Fuel, binders: int = 0) -> Expr:
     fuel.burn()
     if node[0] == "bound":
         return ("bound", node[1] + by) if node[1] >= binders else node
-    inner = binders + (node[0] in _BINDERS)
-    return _map(node, lambda part: lift(part, by, fuel, inner))
+    return _map(node, lambda part, inner: lift(part, by, fuel, inner), binders)
 
 
 def instantiate(body: Expr, terms: tuple[Expr, ...], fuel: Fuel, binders: int = 0) -> Expr:
@@ -124,8 +119,7 @@ def instantiate(body: Expr, terms: tuple[Expr, ...], fuel: Fuel, binders: int = 
         if index < 0:
             return body
         return lift(terms[count - 1 - index], binders, fuel) if index < count else ("bound", body[1] - count)
-    inner = binders + (body[0] in _BINDERS)
-    return _map(body, lambda part: instantiate(part, terms, fuel, inner))
+    return _map(body, lambda part, inner: instantiate(part, terms, fuel, inner), binders)
 
 
 def abstract(node: Expr, term: Expr, fuel: Fuel, binders: int = 0) -> Expr:
@@ -135,8 +129,7 @@ def abstract(node: Expr, term: Expr, fuel: Fuel, binders: int = 0) -> Expr:
         return ("bound", binders)
     if node[0] == "bound":
         return ("bound", node[1] + 1) if node[1] >= binders else node
-    inner = binders + (node[0] in _BINDERS)
-    return _map(node, lambda part: abstract(part, term, fuel, inner))
+    return _map(node, lambda part, inner: abstract(part, term, fuel, inner), binders)
 
 
 def substitute(formula: Expr, bodies: Mapping[str, Expr], fuel: Fuel) -> Expr:
@@ -147,20 +140,26 @@ def substitute(formula: Expr, bodies: Mapping[str, Expr], fuel: Fuel) -> Expr:
         return instantiate(bodies[formula[1]], formula[2], fuel)
     if formula[0] == "eq":
         return formula
-    return _map(formula, lambda part: substitute(part, bodies, fuel))
+    return _map(formula, lambda part, _: substitute(part, bodies, fuel))
 
 
-def _map(node: Expr, change: Any) -> Expr:
-    """``node`` with every subexpression changed."""
+def equal(left: Any, right: Any, fuel: Fuel) -> bool:
+    """left == right, in bounded time: a small proof can build a formula that has one part exponentially often."""
+    fuel.burn()
+    if left is right or type(left) is not tuple or type(right) is not tuple:
+        return left == right
+    return len(left) == len(right) and all(equal(a, b, fuel) for a, b in zip(left, right, strict=True))
+
+
+def _map(node: Expr, change: Callable[[Expr, int], Expr], binders: int = 0) -> Expr:
+    """``node`` with every subexpression changed; ``change`` is told how many binders are around it."""
     tag = node[0]
     if tag == "var" or tag == "bound":
         return node
     if tag == "pred":
-        return ("pred", node[1], tuple([change(part) for part in node[2]]))
-    return (tag, *[change(part) for part in node[1:]])
-
-
-# ------------------------------------------------------------------------------------------------ computation
+        return ("pred", node[1], tuple([change(part, binders) for part in node[2]]))
+    inner = binders + (tag in _BINDERS)
+    return (tag, *[change(part, inner) for part in node[1:]])
 
 
 def normal(node: Expr, fuel: Fuel) -> Expr:
@@ -171,18 +170,13 @@ def normal(node: Expr, fuel: Fuel) -> Expr:
         return _sum(normal(node[1], fuel), normal(node[2], fuel), fuel)
     if tag == "mul":
         return _product(normal(node[1], fuel), normal(node[2], fuel), fuel)
-    return _map(node, lambda part: normal(part, fuel))
+    return _map(node, lambda part, _: normal(part, fuel))
 
 
 def _sum(left: Expr, right: Expr, fuel: Fuel) -> Expr:
     """left + right of two normal terms."""
-    count = 0
-    while left[0] == "succ":
-        fuel.burn()
-        left, count = left[1], count + 1
+    count, left = _successors(left, fuel)
     result = right if left == ZERO else ("add", left, right)
-    if count > MAX_DEPTH:
-        raise KernelError(f"a number above {MAX_DEPTH}")
     for _ in range(count):
         result = ("succ", result)
     return result
@@ -190,14 +184,20 @@ def _sum(left: Expr, right: Expr, fuel: Fuel) -> Expr:
 
 def _product(left: Expr, right: Expr, fuel: Fuel) -> Expr:
     """left * right of two normal terms."""
-    count = 0
-    while left[0] == "succ":
-        fuel.burn()
-        left, count = left[1], count + 1
-    result: Expr = ZERO if left == ZERO else ("mul", left, right)
+    count, left = _successors(left, fuel)
+    result = ZERO if left == ZERO else ("mul", left, right)
     for _ in range(count):
         result = _sum(right, result, fuel)
     return result
+
+
+def _successors(term: Expr, fuel: Fuel) -> tuple[int, Expr]:
+    """(n, t) where ``term`` is S ... S t with n of S and t is no successor."""
+    count = 0
+    while term[0] == "succ":
+        fuel.burn()
+        term, count = term[1], count + 1
+    return count, term
 
 
 # ------------------------------------------------------------------------------------------------ theorems
@@ -228,16 +228,24 @@ def prove(
 ) -> Theorem:
     """The theorem that ``formula`` holds for all predicates ``symbols``; raises KernelError if ``proof`` does not prove that."""
     try:
-        budget, arities = Fuel(fuel), dict(symbols)
-        if len(arities) != len(symbols) or not all(type(s) is str and type(n) is int and n >= 0 for s, n in symbols):
-            raise KernelError("predicate symbols must differ and have numbers of arguments")
+        budget, arities = Fuel(fuel), _arities(symbols)
         check_formula(formula, frozenset(), arities, budget)
         proved = _Checker(arities, lemmas, budget).infer(proof, Scope(frozenset(), {}, 0))
-        if proved != formula:
+        if not equal(proved, formula, budget):
             raise KernelError("this proof proves something else")
     except RecursionError:
         raise KernelError("nested too deep") from None
-    return Theorem(tuple(symbols), formula, _SEAL)
+    return Theorem(symbols, formula, _SEAL)
+
+
+def _arities(symbols: Any) -> dict[str, int]:
+    pairs: Any = symbols if type(symbols) is tuple else ((),)
+    proper = {type(pair) for pair in pairs} <= {tuple} and all(
+        [*map(type, pair)] == [str, int] and pair[1] >= 0 for pair in pairs
+    )
+    if not proper or len(dict(pairs)) != len(pairs):
+        raise KernelError("predicate symbols must differ and have numbers of arguments")
+    return dict(pairs)
 
 
 class Scope(NamedTuple):
@@ -250,13 +258,13 @@ class Scope(NamedTuple):
     def having(self, name: Any, formula: Expr) -> Scope:
         """With one more hypothesis; another one of that name is out of reach from here."""
         if type(name) is not str:
-            raise KernelError(f"{name!r} is no name")
+            raise KernelError("a hypothesis needs a name")
         return Scope(self.variables, {**self.hyps, name: formula}, self.depth)
 
     def fixing(self, name: Any) -> Scope:
         """With one more variable, of which nothing is known: it must be new."""
         if type(name) is not str or name in self.variables:
-            raise KernelError(f"{name!r} is not a fresh variable")
+            raise KernelError("a new variable must have a name that is not in use")
         return Scope(self.variables | {name}, self.hyps, self.depth)
 
 
@@ -274,25 +282,24 @@ class _Checker:
         """What ``proof`` proves in its scope. In the rules p, q, r are proofs, A and B formulas, t a term, x and h names."""
         _enter(proof, self.fuel, at.depth)
         at = Scope(at.variables, at.hyps, at.depth + 1)
-        for rules in (self._structure, self._connectives, self._quantifiers, self._arithmetic):
+        while proof[0] == "cut" and len(proof) == 4:  # h: A, (h : A  =>  B)  =>  B; a loop, for long proofs are chains of these
+            _, h, p, proof = proof
+            at = at.having(h, self.infer(p, at))
+            self.fuel.burn(len(at.hyps) // 16)  # what a copy of all hypotheses costs
+            _enter(proof, self.fuel, at.depth)
+        for rules in (self._connectives, self._hypothetical, self._arithmetic):
             if (found := rules(proof, at)) is not None:
                 return found
-        raise KernelError(f"{proof[0]!r} with {len(proof) - 1} parts is no rule")
-
-    def _structure(self, proof: Proof, at: Scope) -> Expr | None:
-        match proof:
-            case ("hyp", h):  # h : A in scope  =>  A
-                if type(h) is not str or h not in at.hyps:
-                    raise KernelError(f"no hypothesis {h!r}")
-                return at.hyps[h]
-            case ("cut", h, p, q):  # A, (h : A  =>  B)  =>  B
-                return self.infer(q, at.having(h, self.infer(p, at)))
-            case ("lemma", name, bodies):  # a theorem, with a formula for each of its predicates
-                return self._instance(name, bodies, at)
-        return None
+        raise KernelError(f"no rule {proof[0]!r} for these {len(proof) - 1} parts")
 
     def _connectives(self, proof: Proof, at: Scope) -> Expr | None:
         match proof:
+            case ("hyp", h):  # h : A in scope  =>  A
+                if type(h) is not str or h not in at.hyps:
+                    raise KernelError("no such hypothesis")
+                return at.hyps[h]
+            case ("lemma", name, bodies):  # a theorem, with a formula for each of its predicates
+                return self._instance(name, bodies, at)
             case ("true_intro",):  # True
                 return TRUE
             case ("false_elim", p, A):  # False  =>  A
@@ -312,16 +319,16 @@ class _Checker:
                 _, left, right = self._part("or", p, at)
                 found = self.infer(q, at.having(h, left))
                 return self._same(found, self.infer(r, at.having(k, right)))
+        return None
+
+    def _hypothetical(self, proof: Proof, at: Scope) -> Expr | None:
+        match proof:
             case ("imp_intro", h, A, p):  # (h : A  =>  B)  =>  A implies B
                 return ("imp", A, self.infer(p, at.having(h, self._formula(A, at))))
             case ("imp_elim", p, q):  # A implies B, A  =>  B
                 _, premise, conclusion = self._part("imp", p, at)
                 self._same(premise, self.infer(q, at))
                 return conclusion
-        return None
-
-    def _quantifiers(self, proof: Proof, at: Scope) -> Expr | None:
-        match proof:
             case ("all_intro", x, p):  # (x fresh  =>  A)  =>  for all x, A
                 return ("all", abstract(self.infer(p, at.fixing(x)), ("var", x), self.fuel))
             case ("all_elim", p, t):  # for all x, A  =>  A[t]
@@ -331,8 +338,8 @@ class _Checker:
                 return ("ex", A)
             case ("ex_elim", p, x, h, q):  # exists x, A, (x fresh, h : A  =>  B)  =>  B, without x
                 body = self._part("ex", p, at)[1]
-                inner = at.fixing(x)
-                return self._formula(self.infer(q, inner.having(h, instantiate(body, (("var", x),), self.fuel))), at)
+                instance = instantiate(body, (("var", x),), self.fuel)
+                return self._formula(self.infer(q, at.fixing(x).having(h, instance)), at)
         return None
 
     def _arithmetic(self, proof: Proof, at: Scope) -> Expr | None:
@@ -349,19 +356,16 @@ class _Checker:
                 return A
             case ("succ_inj", p):  # S t = S u  =>  t = u
                 _, t, u = self._part("eq", p, at)
-                if t[0] != "succ" or u[0] != "succ":
-                    raise KernelError("succ_inj needs an equation of successors")
-                return ("eq", t[1], u[1])
+                if t[0] == u[0] == "succ":
+                    return ("eq", t[1], u[1])
             case ("zero_succ", p):  # 0 = S t  =>  False
                 _, t, u = self._part("eq", p, at)
-                if t != ZERO or u[0] != "succ":
-                    raise KernelError("zero_succ needs 0 equal to a successor")
-                return FALSE
+                if t == ZERO and u[0] == "succ":
+                    return FALSE
             case ("induction", A, p, x, h, q):  # A[0], (x fresh, h : A[x]  =>  A[S x])  =>  for all x, A
                 self._same(instantiate(self._formula(A, at, 1), (ZERO,), self.fuel), self.infer(p, at))
-                inner = at.fixing(x)
                 case_x, case_succ = (instantiate(A, (t,), self.fuel) for t in (("var", x), ("succ", ("var", x))))
-                self._same(case_succ, self.infer(q, inner.having(h, case_x)))
+                self._same(case_succ, self.infer(q, at.fixing(x).having(h, case_x)))
                 return ("all", A)
         return None
 
@@ -369,12 +373,10 @@ class _Checker:
         """The theorem ``name`` with ``bodies``: for each of its predicates, in order, a formula over that many bound variables."""
         theorem = self.lemmas.get(name) if type(name) is str else None
         if type(theorem) is not Theorem:
-            raise KernelError(f"no theorem {name!r}")
+            raise KernelError("no such theorem")
         if type(bodies) is not tuple or len(bodies) != len(theorem.symbols):
             raise KernelError(f"theorem {name!r} has {len(theorem.symbols)} predicates")
-        meant: dict[str, Expr] = {}
-        for (symbol, arity), body in zip(theorem.symbols, bodies, strict=True):
-            meant[symbol] = self._formula(body, at, arity)
+        meant = {s: self._formula(body, at, arity) for (s, arity), body in zip(theorem.symbols, bodies, strict=True)}
         return substitute(theorem.formula, meant, self.fuel)
 
     def _part(self, tag: str, proof: Any, at: Scope) -> Expr:
@@ -393,6 +395,6 @@ class _Checker:
         return term
 
     def _same(self, left: Expr, right: Expr) -> Expr:
-        if left != right:
+        if not equal(left, right, self.fuel):
             raise KernelError("two formulas that must be equal are not")
         return left

@@ -38,16 +38,22 @@ class Statement(NamedTuple):
 
 def format_expr(expr: Expr, bound: Sequence[str] = ()) -> str:
     """A formula or a term as text that reads back as the same; ``bound``: names of the binders around it, outermost first."""
-    return _format_closed(expr) if not bound else _format(expr, tuple(bound), _fresh_names(expr), 0)
+    return format_closed(expr) if not bound else _format(expr, tuple(bound), names_in(expr), 0)
 
 
-@lru_cache(maxsize=1 << 16)
-def _format_closed(expr: Expr) -> str:
-    return _format(expr, (), _fresh_names(expr), 0)
+def shown(expr: Expr, limit: int = 200) -> str:
+    """A formula or a term for a message."""
+    text = format_expr(expr)
+    return text if len(text) <= limit else f"{text[:limit]} ..."
 
 
-def _fresh_names(expr: Expr) -> frozenset[str]:
-    """Names that a binder inside ``expr`` must not take."""
+@lru_cache(maxsize=1 << 14)
+def format_closed(expr: Expr) -> str:
+    return _format(expr, (), names_in(expr), 0)
+
+
+def names_in(expr: Expr) -> frozenset[str]:
+    """The free variables and predicates of ``expr``: names that a binder inside it must not take."""
     found: set[str] = set()
     stack: list[Expr] = [expr]
     while stack:

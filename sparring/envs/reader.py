@@ -10,20 +10,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
-from sparring.envs.kernel import FALSE, TRUE, ZERO, Expr, Fuel, abstract
+from sparring.envs.kernel import FALSE, TRUE, ZERO, Expr
 from sparring.envs.printing import FORMULAS, LEVELS, SIGNS, Statement, format_expr
 
 MAX_TEXT = 4000
 """Characters of a statement or a tactic."""
 MAX_NESTING = 60
 """Nesting of what is read; the kernel's own limit is higher, since proofs build on it."""
-MAX_NUMBER = 40
+MAX_NUMBER = 99
+MAX_DEPTH = 120
+"""Nesting of any formula of a goal."""
+MAX_SIZE = 1000
+"""Symbols of any formula of a goal."""
+MAX_NAMES = 64
+"""What a statement may begin with: parameters and numbers. In a goal: variables and hypotheses."""
 
 RESERVED = frozenset({"forall", "exists", "S", "False", "True", "N", "Prop", "fun", "at", "in", "as", "with", "using"})
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_']*")
-_TOKEN = re.compile(r"[A-Za-z_][A-Za-z0-9_']*|[0-9]+|<->|->|<>|/\\|\\/|:=|[~=+*(),:{}\[\]|;.<-]|\S")
+_TOKEN = re.compile(r"[A-Za-z_][A-Za-z0-9_']*|[0-9]+|<->|<-|->|<>|/\\|\\/|:=|[~=+*(),:{}\[\]|;.<-]|\S")
 _SIGNS = {
     "∀": " forall ",
     "∃": " exists ",
@@ -54,6 +61,8 @@ class Names(NamedTuple):
 
     variables: frozenset[str] = frozenset()
     symbols: Mapping[str, int] = {}
+    untyped: frozenset[str] = frozenset()
+    """Names of which only their use tells what they are; what is read with them serves to find that out, and for nothing else."""
 
 
 def tokens_of(text: str) -> list[str]:
@@ -69,9 +78,12 @@ def tokens_of(text: str) -> list[str]:
 class Reader:
     """Reads formulas and terms off a list of tokens. Names are looked up among bound variables first, then in ``names``."""
 
-    def __init__(self, tokens: Sequence[str], names: Names) -> None:
+    def __init__(self, tokens: Sequence[str], names: Names, bound: Sequence[str] = ()) -> None:
+        """``bound``: the names of binders around what is read, the outermost first."""
         self.tokens, self.names, self.place = tokens, names, 0
-        self._bound: list[str] = []
+        self.kinds: dict[str, int | None] = {}
+        """What the untyped names were used as: predicates with so many arguments, or numbers (None)."""
+        self._bound = list(bound)
         self._nesting = 0
 
     @property
@@ -98,6 +110,14 @@ class Reader:
         self.place += 1
         return found
 
+    def number(self) -> int:
+        """A number in digits."""
+        found = self.next
+        if not _is_number(found):
+            raise Malformed(f"expected a number, found {found or 'the end'!r}")
+        self.place += 1
+        return _value(found)
+
     def end(self) -> None:
         if self.next:
             raise Malformed(f"unexpected {self.next!r}")
@@ -114,11 +134,26 @@ class Reader:
         """A term that stands alone: a name, a number, or a term in parentheses."""
         return self._kind(self._alone(), formula=False)
 
+    @property
+    def begins_argument(self) -> bool:
+        """Whether what comes next can be an argument of what came before."""
+        token = self.next
+        return token == "(" or _is_number(token) or (token not in RESERVED and NAME.fullmatch(token) is not None)
+
     def _kind(self, found: Expr, formula: bool) -> Expr:
+        if found[0] == "untyped":
+            return self._used(found[1], 0 if formula else None)
         if (found[0] in FORMULAS) != formula:
+            check_size(found)
             what, instead = ("a proposition", "the number") if formula else ("a number", "the proposition")
             raise Malformed(f"expected {what}, found {instead} {format_expr(found, self._bound)}")
         return found
+
+    def _used(self, name: str, kind: int | None) -> Expr:
+        """Something of the kind that an untyped name has been found to be."""
+        if self.kinds.setdefault(name, kind) != kind:
+            raise Malformed(f"{name} is used in two ways")
+        return ("var", name) if kind is None else ("pred", name, ())
 
     def _expression(self, lowest: int) -> Expr:
         """An expression whose operators outside of parentheses bind at least as tightly as ``lowest``."""
@@ -138,6 +173,8 @@ class Reader:
         of_formulas = sign in ("->", "<->", "/\\", "\\/")
         left, right = self._kind(left, of_formulas), self._kind(right, of_formulas)
         if sign == "<->":
+            check_size(left)  # each one doubles what is inside
+            check_size(right)
             return ("and", ("imp", left, right), ("imp", right, left))
         if sign == "<>":
             return ("imp", ("eq", left, right), FALSE)
@@ -150,9 +187,11 @@ class Reader:
             return self._quantified()
         if self.take("S"):
             return ("succ", self.argument())
+        if self.next in self.names.untyped and self.next not in self._bound:
+            return self._untyped()
         if self._is_symbol(self.next):
             symbol = self.name()
-            return ("pred", symbol, tuple([self.argument() for _ in range(self.names.symbols[symbol])]))
+            return ("pred", symbol, tuple([self._argument_of(symbol) for _ in range(self.names.symbols[symbol])]))
         return self._alone()
 
     def _alone(self) -> Expr:
@@ -164,9 +203,8 @@ class Reader:
         if token in _CONSTANTS:
             self.place += 1
             return _CONSTANTS[token]
-        if token.isdecimal() and token.isascii():
-            self.place += 1
-            return _number(token)
+        if _is_number(token):
+            return _numeral(self.number())
         name = self.name()
         if name in self._bound:
             return ("bound", self._bound[::-1].index(name))
@@ -174,7 +212,21 @@ class Reader:
             return ("var", name)
         if self.names.symbols.get(name) == 0:
             return ("pred", name, ())
+        if name in self.names.untyped:
+            return ("untyped", name)
         raise Malformed(f"{name} needs arguments" if name in self.names.symbols else f"unknown name {name}")
+
+    def _argument_of(self, symbol: str) -> Expr:
+        if not self.begins_argument:
+            raise Malformed(f"{symbol} needs {self.names.symbols[symbol]} arguments, found {self.next or 'the end'!r}")
+        return self.argument()
+
+    def _untyped(self) -> Expr:
+        name, arguments = self.name(), 0
+        while self.begins_argument:
+            self.argument()
+            arguments += 1
+        return self._used(name, arguments) if arguments else ("untyped", name)
 
     def _is_symbol(self, token: str) -> bool:
         return token in self.names.symbols and token not in self._bound and token not in self.names.variables
@@ -220,11 +272,20 @@ _TAGS = {sign: tag for tag, sign in SIGNS.items()}
 _CONSTANTS = {"False": FALSE, "True": TRUE}
 
 
-def _number(digits: str) -> Expr:
+def _is_number(token: str) -> bool:
+    return token.isdecimal() and token.isascii()
+
+
+def _value(digits: str) -> int:
     if len(digits) > 3 or int(digits) > MAX_NUMBER:
         raise Malformed(f"the number {digits:.10} is above {MAX_NUMBER}")
+    return int(digits)
+
+
+@lru_cache(maxsize=MAX_NUMBER + 1)
+def _numeral(number: int) -> Expr:
     result = ZERO
-    for _ in range(int(digits)):
+    for _ in range(number):
         result = ("succ", result)
     return result
 
@@ -236,52 +297,61 @@ def read_statement(text: str) -> Statement:
     """The statement of a text; raises Malformed. Names bound in front may be propositions, predicates or numbers: by their type
     where one is given, else by how they are used."""
     reader = Reader(tokens_of(text), Names())
-    symbols: dict[str, int] = {}
-    variables: list[str] = []
-    while reader.next in ("forall", "("):
-        start = reader.place
-        found = _parameters(reader)
-        if found is None:
-            reader.place = start
-            break
-        for name, arity in found:
-            if name in symbols or name in variables:
+    kinds: dict[str, int | None] = {}
+    untyped: set[str] = set()
+    while reader.take("forall"):
+        for name, kind in _parameters(reader, MAX_NAMES - len(kinds)):
+            if name in kinds:
                 raise Malformed(f"{name} is bound twice")
-            if arity is None:
-                variables.append(name)
-            else:
-                symbols[name] = arity
-    inner = Reader(reader.tokens, Names(frozenset(variables), symbols))
+            kinds[name] = None if kind == UNTYPED else kind
+            if kind == UNTYPED:
+                untyped.add(name)
+    if untyped:
+        kinds |= _read_inner(reader, kinds, frozenset(untyped))[1]
+    formula, _ = _read_inner(reader, kinds, frozenset())
+    for kind in kinds.values():
+        formula = ("all", formula) if kind is None else formula
+    check_size(formula)
+    return Statement(tuple([(name, kind) for name, kind in kinds.items() if kind is not None]), formula)
+
+
+def _read_inner(reader: Reader, kinds: Mapping[str, int | None], untyped: frozenset[str]) -> tuple[Expr, dict[str, int | None]]:
+    """What stands behind the names in front, and what kind of thing the ``untyped`` ones are used as."""
+    symbols = {name: kind for name, kind in kinds.items() if kind is not None and name not in untyped}
+    numbers = [name for name, kind in kinds.items() if kind is None and name not in untyped]
+    inner = Reader(reader.tokens, Names(symbols=symbols, untyped=untyped), bound=numbers)
     inner.place = reader.place
     formula = inner.formula()
     inner.end()
-    for name in reversed(variables):
-        formula = ("all", abstract(formula, ("var", name), Fuel()))
-    check_size(formula)
-    return Statement(tuple(symbols.items()), formula)
+    return formula, inner.kinds
 
 
-def _parameters(reader: Reader) -> list[tuple[str, int | None]] | None:
-    """The names bound by one ``forall``, with their numbers of arguments (None: a number); None if that is no prefix."""
-    if not reader.take("forall"):
-        return None
+UNTYPED = -1
+"""In the place of a number of arguments: not said."""
+
+
+def _parameters(reader: Reader, room: int) -> list[tuple[str, int | None]]:
+    """The names bound by a ``forall``, at most ``room`` of them, with their numbers of arguments (None: a number)."""
     found: list[tuple[str, int | None]] = []
     while not reader.take(","):
         grouped = reader.take("(")
         names = [reader.name()]
-        while NAME.fullmatch(reader.next) and (grouped or reader.next not in RESERVED):
+        while NAME.fullmatch(reader.next) and reader.next not in RESERVED:
             names.append(reader.name())
-        if grouped or reader.next == ":":
+        if len(found) + len(names) > room:
+            raise Malformed(f"more than {MAX_NAMES} names at the beginning")
+        typed = grouped or reader.next == ":"
+        if typed:
             reader.expect(":")
-            arity = _type(reader)
-            found += [(name, arity) for name in names]
-            if grouped:
-                reader.expect(")")
-            else:
-                reader.expect(",")
-                break
-        else:
-            found += [(name, _use(name, reader.tokens, reader.place)) for name in names]
+        kind = _type(reader) if typed else UNTYPED
+        found += [(name, kind) for name in names]
+        if grouped:
+            reader.expect(")")
+        elif typed:
+            reader.expect(",")
+            break
+    if not found:
+        raise Malformed("a quantifier needs a variable")
     return found
 
 
@@ -298,36 +368,15 @@ def _type(reader: Reader) -> int | None:
     return arity
 
 
-_BESIDE_TERMS = frozenset({"=", "<>", "+", "*", "S"})
-_ENDS = frozenset({")", ",", "->", "<->", "/\\", "\\/", "=", "<>", "+", "*", "", ":", "forall", "exists"})
-
-
-def _use(name: str, tokens: Sequence[str], start: int) -> int | None:
-    """What an untyped name must be, seen from its first use: a number (None) or a predicate of so many arguments."""
-    for place in range(start, len(tokens)):
-        if tokens[place] != name:
-            continue
-        before, after = tokens[place - 1] if place else "", tokens[place + 1] if place + 1 < len(tokens) else ""
-        if before in _BESIDE_TERMS or after in _BESIDE_TERMS:
-            return None
-        if (NAME.fullmatch(before) and before not in RESERVED) or before.isdecimal():
-            return None  # an argument of the predicate before it
-        arity, nesting, at = 0, 0, place + 1
-        while at < len(tokens) and (nesting or tokens[at] not in _ENDS):
-            arity += nesting == 0
-            nesting += (tokens[at] == "(") - (tokens[at] == ")")
-            at += 1
-        if before == "(" and after == ")" and tokens[place - 2 : place - 1] and NAME.fullmatch(tokens[place - 2]):
-            return None  # f (n)
-        return arity
-    return None
-
-
-def check_size(expr: Expr, limit: int = 100) -> None:
-    """Raises Malformed for what is nested deeper than ``limit``; without recursion, so that it holds for any depth."""
+def check_size(expr: Expr) -> None:
+    """Raises Malformed for what is too deep or too big; without recursion, so that it holds for any depth."""
     layer: list[Expr] = [expr]
-    for _ in range(limit):
-        layer = [inner for part in layer for inner in (part[2] if part[0] == "pred" else part[1:]) if isinstance(inner, tuple)]
+    size = 0
+    for _ in range(MAX_DEPTH):
+        layer = [inner for part in layer for inner in (part[2] if part[0] == "pred" else part[1:]) if type(inner) is tuple]
+        size += len(layer)
+        if size > MAX_SIZE:
+            raise Malformed(f"more than {MAX_SIZE} symbols")
         if not layer:
             return
-    raise Malformed(f"nested more than {limit} deep")
+    raise Malformed(f"nested more than {MAX_DEPTH} deep")

@@ -24,9 +24,10 @@ _TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 
 
 def make_tokenizer(names: Iterable[str] = ()) -> PreTrainedTokenizerFast:
-    """One token per sign, keyword, usual name and each of ``names`` (lemmas); any other name by its characters.
+    """One token per sign, keyword, usual name and part of ``names`` (lemmas); any other name by its characters.
 
-    Blanks mean nothing in a state or a tactic: they are dropped, and decoding puts one between tokens.
+    A lemma's name is told by its parts (``mul``, ``_right``, ``_comm``), so that one that was never seen can be guessed from those that
+    were. Blanks mean nothing in a state or a tactic: they are dropped, and decoding puts one between words.
     """
     from tokenizers import Regex, Tokenizer
     from tokenizers.decoders import WordPiece as WordPieceDecoder
@@ -34,7 +35,8 @@ def make_tokenizer(names: Iterable[str] = ()) -> PreTrainedTokenizerFast:
     from tokenizers.pre_tokenizers import Split
     from transformers import PreTrainedTokenizerFast
 
-    words = [*_MARKERS, *_SIGNS, *_WORDS, *_NAMES, *_LETTERS, *map(str, range(41)), *names]
+    parts = [part if place == 0 else f"##_{part}" for name in names for place, part in enumerate(name.split("_"))]
+    words = [*_MARKERS, *_SIGNS, *_WORDS, *_NAMES, *_LETTERS, *map(str, range(41)), *parts]
     pieces = [*_CHARACTERS, *(f"##{character}" for character in _CHARACTERS)]
     vocabulary = {piece: number for number, piece in enumerate(dict.fromkeys([PAD, EOS, UNKNOWN, *words, *pieces]))}
     tokenizer = Tokenizer(WordPiece(vocabulary, unk_token=UNKNOWN, max_input_chars_per_word=60))

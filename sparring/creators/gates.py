@@ -1,0 +1,76 @@
+"""What a draft must pass to become a task: its reader, and novelty. The same for every creator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol
+
+from sparring.game import Sample, Task, make_task
+
+Read = Callable[[str], Mapping[str, Any] | str]
+"""The validity gate: a prompt's meta, or the reason why it cannot be judged, in few words that a table can group by.
+
+A reader that knows a better spelling of the same prompt gives it as ``text``; the task then has that text."""
+
+
+class Novel(Protocol):
+    """What has been asked before."""
+
+    def add(self, task: Task) -> None: ...
+
+    def objection(self, task: Task) -> str | None:
+        """Why the task is not new, or None."""
+        ...
+
+
+class Draft(NamedTuple):
+    """What was written, the model call that wrote it, and what the task's meta should tell of how it came about."""
+
+    text: str
+    sample: Sample | None
+    lineage: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Gates:
+    """Refused drafts become tasks too, with ``rejected`` set, so that the record shows what the creator tried."""
+
+    read: Read
+    novelty: Novel
+
+    def first_accepted(self, parent: Task, drafts: Sequence[Draft]) -> list[Task]:
+        """The drafts up to the first that passes, as tasks, each one generation after ``parent``; later ones are not looked at."""
+        tried: list[Task] = []
+        for draft in drafts:
+            task = self._judge(parent, draft)
+            tried.append(task)
+            if task.rejected is None:
+                self.novelty.add(task)
+                break
+        return tried
+
+    def _judge(self, parent: Task, draft: Draft) -> Task:
+        text = draft.text.strip()
+        lineage = {**draft.lineage, "generation": int(parent.meta.get("generation", 0)) + 1}
+        meta = self._meta(parent, text, draft.sample)
+        if isinstance(meta, str):
+            return make_task(text, context=parent.context, parent=parent.id, draft=draft.sample, rejected=meta, meta=lineage)
+        kept = {name: value for name, value in meta.items() if name != "text"}
+        text = str(meta.get("text", text))
+        task = make_task(text, context=parent.context, parent=parent.id, draft=draft.sample, meta={**kept, **lineage})
+        objection = self.novelty.objection(task)
+        return replace(task, rejected=objection) if objection else task
+
+    def _meta(self, parent: Task, text: str, sample: Sample | None) -> Mapping[str, Any] | str:
+        """The draft's meta, or what is wrong with it."""
+        if not text:
+            return "empty"
+        if sample is not None and sample.finish == "length":
+            return "cut off"  # at max_new_tokens: half a prompt may well pass the reader
+        if text.casefold() == parent.text.strip().casefold():
+            return "copy of its parent"
+        try:
+            return self.read(text)
+        except Exception as error:  # a reader is somebody's code and a draft is anything: one draft must not end the run
+            return f"the reader broke: {type(error).__name__}"

@@ -1,0 +1,228 @@
+"""The prove game (RiR, OpenReview H5hePMXKht; conjectures as in STP, arXiv 2502.00212): every part of it by name, from a recipe."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from sparring.config import UNTRAINED, ProveRecipe
+from sparring.config import Search as Settings
+from sparring.creators.conjecture import Alternating, Conjecturer, ModelConjecturer, Symbolic, Writer, conjecture_lessons
+from sparring.creators.evolve import Repeater
+from sparring.data import read_tasks
+from sparring.envs.embedded import KernelEnv
+from sparring.errors import SparringError
+from sparring.game import (
+    Bout,
+    Creator,
+    Demo,
+    Env,
+    Game,
+    Learner,
+    Lesson,
+    Plan,
+    Rejected,
+    Sampling,
+    Step,
+    Task,
+    Teach,
+    make_task,
+    stable_hash,
+)
+from sparring.judges.program import Control, check_judge
+from sparring.judges.proof import ProofJudge
+from sparring.learners.roles import search_lessons, trace_lessons, with_replay
+from sparring.models.folders import fetch_policy
+from sparring.rundir import commit
+from sparring.solvers.budget import Budget
+from sparring.solvers.choose import BestFirst, Mcts
+from sparring.solvers.hierarchy import Flat, Hierarchical, Joint, Mixture, Policy, Prover
+from sparring.solvers.search import Rules
+from sparring.trace import read_trace, trace
+from sparring.worlds.conjectures import OPERATORS, mutate_with, read
+from sparring.worlds.keys import statement_key
+from sparring.worlds.lemmas import LIBRARY, RESERVED
+from sparring.worlds.theorem_policy import save_untrained
+from sparring.worlds.theorem_splits import held_out, split
+
+LEMMAS = {lemma.name: lemma.statement for lemma in LIBRARY if lemma.name not in RESERVED}
+"""What is conjectured and taught with: theorems that need one of the others stay a test of premises that were never seen used."""
+
+
+def prove(recipe: ProveRecipe, progress: Callable[[int, int], None] | None = None) -> Plan:
+    """The recipe's game; raises SparringError for what can be known to be wrong before anything is searched. Loads torch."""
+    from sparring.learners.train import TorchLearner
+
+    env = KernelEnv(LIBRARY)
+    judge = ProofJudge(env)
+    check_judge(judge, controls())
+    prover = prover_of(recipe.search, env)
+    teacher = TorchLearner(recipe.start, recipe.policy, reuse_logprobs=False, progress=progress)
+    learner = TorchLearner(recipe.learner, recipe.policy, reuse_logprobs=False, progress=progress)
+
+    def game(number: int, seen: Sequence[Task], traces: Sequence[Lesson]) -> Game:
+        creator = creator_of(recipe, seen)
+        return Game(creator=creator, solver=prover, judge=judge, teach=teach_of(recipe, traces), learner=learner)
+
+    return Plan(
+        seed=recipe.run.seed,
+        rounds=recipe.run.rounds,
+        shard_tasks=recipe.run.shard_tasks,
+        start=lambda out, traces: start_policy(recipe, teacher, out, traces),
+        prompts={"theorems": lambda: enough(theorems(recipe.data.pool, env, "data.pool"), recipe)},
+        pool=lambda number, prompts, created: pool_of(recipe, number, prompts["theorems"], created),
+        game=game,
+        examiner=prover,
+        judge=judge,
+        evals={
+            name: lambda source=source, key=f"data.evals.{name}": theorems(source, env, key)[: recipe.data.eval_tasks or None]
+            for name, source in recipe.data.evals.items()
+        },
+        rivals={"flat": prover_of(flat_rival(recipe.search), env)} if recipe.search.policy != "flat" else {},
+        traces=(lambda: trace_lessons(read_traces(recipe.data.traces, env), recipe.roles)) if recipe.data.traces else None,
+        scratch=recipe.run.start == "scratch",
+    )
+
+
+def controls() -> Iterator[Control]:
+    """Proofs of the library, and what must not pass for one."""
+    for lemma in LIBRARY[:3]:
+        yield make_task(lemma.statement), lemma.script, "sorry"
+        yield make_task(lemma.statement), lemma.script, "\n".join(lemma.script.splitlines()[:-1])
+
+
+# ---------------------------------------------------------------------------------------------- search
+
+
+def prover_of(how: Settings, env: Env) -> Prover:
+    budget = Budget(seconds=how.seconds or None, calls=how.calls or None, tokens=how.tokens or None, steps=how.steps or None)
+    rules = Rules(
+        budget=budget,
+        algorithm=BestFirst if how.algorithm == "best_first" else lambda: Mcts(c=how.puct),
+        width=how.width,
+        live=how.live,
+        retries=how.retries,
+        dedup=how.dedup,
+    )
+    return Prover(env=env, rules=rules, policy=candidates_of(how))
+
+
+def candidates_of(how: Settings) -> Policy:
+    def sampling(n: int, tokens: int) -> Sampling:
+        return Sampling(n=n, beam=how.beam, temperature=how.temperature, top_p=1.0, max_new_tokens=tokens)
+
+    flat = Flat(actor=sampling(how.flat, how.max_tactic_tokens), length_norm=how.length_norm)
+    goals = Hierarchical(
+        planner=sampling(how.targets, how.max_target_tokens),
+        actor=sampling(how.tactics, how.max_tactic_tokens),
+        length_norm=how.length_norm,
+    )
+    if how.policy == "joint":
+        tokens = how.max_target_tokens + how.max_tactic_tokens
+        return Joint(actor=sampling(how.targets, tokens), length_norm=how.length_norm)
+    policies: Mapping[str, Policy] = {"flat": flat, "rir": goals}
+    return policies.get(how.policy) or Mixture(flat=flat, goals=goals, flat_weight=how.flat_weight)
+
+
+def flat_rival(how: Settings) -> Settings:
+    """The flat prover with as many tactics per state and the same budget."""
+    return how.model_copy(update={"policy": "flat", "flat": how.flat + how.targets * how.tactics})
+
+
+# ---------------------------------------------------------------------------------------------- theorems
+
+
+def theorems(source: str, env: Env, key: str) -> list[Task]:
+    """The statements of ``world:SPLIT`` or of a file; one that the environment refuses is an error."""
+    if source.startswith("world:"):
+        return list(split(source.removeprefix("world:")))
+
+    def read(text: str) -> Mapping[str, object] | str:
+        begun = env.start(make_task(text))
+        return begun.reason if isinstance(begun, Rejected) else {}
+
+    return read_tasks(source, read, key)
+
+
+def enough(tasks: list[Task], recipe: ProveRecipe) -> list[Task]:
+    needed = recipe.data.per_round
+    if len(tasks) < needed:
+        raise SparringError(
+            f"data.pool has {len(tasks)} different statements and a round searches {needed}; add some, or lower data.per_round"
+        )
+    return tasks
+
+
+def pool_of(recipe: ProveRecipe, number: int, found: Sequence[Task], created: Sequence[Task]) -> list[Task]:
+    """The next statements of the pool, which is gone through again and again."""
+    size = recipe.data.per_round
+    start = (number - 1) * size
+    return [found[place % len(found)] for place in range(start, start + size)]
+
+
+def read_traces(source: str, env: Env) -> list[Step]:
+    """The steps of the proofs that come with ``world:SPLIT``, or of a .parquet file that ``sparring trace`` wrote."""
+    if source.startswith("world:"):
+        rows = trace(env, proofs_of(split(source.removeprefix("world:")), source))
+    else:
+        rows = read_trace(Path(source).expanduser())
+    return [Step(state=row.state_before, tactic=row.tactic, result=row.state_after, role="trace", used=True) for row in rows]
+
+
+def proofs_of(tasks: Sequence[Task], source: str) -> list[tuple[Task, str]]:
+    """The tasks that come with a proof, and the proof."""
+    found = [(task, str(task.meta["script"])) for task in tasks if task.meta.get("script")]
+    if not found:
+        raise SparringError(f"{source!r} has no proofs; give world:train, or a file whose rows have a text and a script")
+    return found
+
+
+# ---------------------------------------------------------------------------------------------- learning
+
+
+def start_policy(recipe: ProveRecipe, teacher: Learner, out: Path, traces: Sequence[Lesson]) -> None:
+    """The policy of the recipe, taught the traces."""
+    source = out.with_name("untaught")
+    if not source.exists() and recipe.policy.path == UNTRAINED:
+        seed = stable_hash(recipe.run.seed, "weights")
+        commit(source, lambda folder: save_untrained(folder, seed, [lemma.name for lemma in LIBRARY]))
+    elif not source.exists():
+        fetch_policy(recipe.policy.path, source)
+    if traces:
+        teacher.learn(source, traces, out, stable_hash(recipe.run.seed, "start"))
+        shutil.rmtree(source)
+    else:
+        source.rename(out)
+
+
+def teach_of(recipe: ProveRecipe, traces: Sequence[Lesson]) -> Teach:
+    """Expert iteration with roles, and conjecturing; a share of the first lessons again keeps what is known."""
+
+    def teach(probe: Sequence[Bout], bouts: Sequence[Bout], seed: int) -> list[Lesson]:
+        found: list[Demo] = search_lessons([*probe, *bouts], recipe.roles, recipe.teach, seed)
+        if recipe.creator.kind in ("model", "both"):
+            found += conjecture_lessons(probe, bouts, LEMMAS, recipe.search.calls)
+        allowed = [lesson for lesson in found if not RESERVED & set(re.findall(r"\w+", lesson.completion))]
+        return [*with_replay(allowed, traces, recipe.teach.replay, seed)]
+
+    return teach
+
+
+def creator_of(recipe: ProveRecipe, seen: Sequence[Task]) -> Creator:
+    settings = recipe.creator
+    if settings.kind == "none":
+        return Repeater()
+    symbolic = Symbolic(mutate_with, OPERATORS, settings.tries)
+    model = ModelConjecturer(settings, LEMMAS)
+    writers: Mapping[str, Writer] = {"symbolic": symbolic, "model": model, "both": Alternating(symbolic, model)}
+    return Conjecturer(
+        settings=settings,
+        budget=recipe.search.calls,
+        writer=writers[settings.kind],
+        read=lambda text: read(text, settings.max_size),
+        key=statement_key,
+        seen=seen,
+        held_out=held_out(),
+    )
