@@ -129,6 +129,11 @@ WRONG: dict[str, tuple[str, Proof]] = {
     "rewriting what is not there": ("two formulas", ("rewrite", ("refl", ZERO), ("eq", B0, ONE), ("refl", ZERO))),
     "a motive with two holes": ("does not make a term", ("rewrite", ("refl", ZERO), ("eq", B0, B1), ("refl", ZERO))),
     "no successors": ("no rule 'succ_inj'", ("succ_inj", ("refl", ZERO))),
+    "only one side is a successor": (
+        "no rule 'succ_inj'",
+        from_hyps(("succ_inj", H0), ("eq", ONE, ("add", ZERO, ZERO))),
+    ),
+    "one is one": ("no rule 'zero_succ'", ("zero_succ", ("refl", ONE))),
     "zero is not zero": ("no rule 'zero_succ'", ("zero_succ", ("refl", ZERO))),
     "induction without a base": ("two formulas", ("induction", ADD_ZERO, ("refl", ZERO), "x", "ih", ("hyp", "ih"))),
     "induction without a step": (
@@ -146,6 +151,56 @@ def test_every_rule_refuses_what_it_should(name: str):
     message, proof = WRONG[name]
     with pytest.raises(KernelError, match=message):
         prove(SYMBOLS, TRUE, proof, {})
+
+
+STRANGE = ("eq", Y, ("bound", 0))
+"""Mentions a variable that is nowhere in scope; in motives the bound variable is theirs."""
+UNKNOWN = ("eq", Y, Y)
+ANNOTATED: dict[str, Proof] = {
+    "false_elim": from_hyps(("false_elim", H0, UNKNOWN), FALSE),
+    "or_left": ("or_left", ("true_intro",), UNKNOWN),
+    "or_right": ("or_right", UNKNOWN, ("true_intro",)),
+    "imp_intro": ("imp_intro", "h", UNKNOWN, ("true_intro",)),
+    "all_elim": ("all_elim", ("all_intro", "x", ("true_intro",)), Y),
+    "a term of ex_intro": ("ex_intro", TRUE, Y, ("true_intro",)),
+    "the body of ex_intro": ("ex_intro", ("imp", TRUE, STRANGE), ZERO, ("imp_intro", "h", TRUE, ("hyp", "h"))),
+    "refl": ("refl", Y),
+    "rewrite": ("rewrite", ("refl", ZERO), STRANGE, ("true_intro",)),
+    "compute": ("compute", UNKNOWN, ("true_intro",)),
+    "induction": ("induction", STRANGE, ("true_intro",), "x", "h", ("true_intro",)),
+    "what comes out of ex_elim": (
+        "imp_elim",
+        from_hyps(("ex_elim", H0, "y", "k", ("refl", Y)), ("ex", TRUE)),
+        ("ex_intro", TRUE, ZERO, ("true_intro",)),
+    ),
+}
+
+
+@pytest.mark.parametrize("where", ANNOTATED)
+def test_what_is_written_down_is_examined(where: str):
+    with pytest.raises(KernelError, match="unknown variable y"):
+        prove(SYMBOLS, TRUE, ANNOTATED[where], {})
+
+
+ANY = from_hyps(H0, TRUE)  # proves an implication, which has two parts as "and" and "or" do
+NEEDS: dict[str, Proof] = {
+    "false": ("false_elim", ANY, P),
+    "and": ("and_left", ANY),
+    "and ": ("and_right", ANY),
+    "or": ("or_elim", ANY, "a", ("hyp", "a"), "b", ("hyp", "b")),
+    "imp": ("imp_elim", ("and_intro", ("true_intro",), ("true_intro",)), ("true_intro",)),
+    "all": ("all_elim", ("ex_intro", TRUE, ZERO, ("true_intro",)), ZERO),
+    "ex": ("ex_elim", ("all_intro", "x", ("true_intro",)), "y", "h", ("true_intro",)),
+    "eq": ("rewrite", ANY, TRUE, ("true_intro",)),
+    "eq ": ("succ_inj", ANY),
+    "eq  ": ("zero_succ", ANY),
+}
+
+
+@pytest.mark.parametrize("kind", NEEDS)
+def test_a_rule_needs_a_proof_of_the_right_kind(kind: str):
+    with pytest.raises(KernelError, match=f"a proof of '{kind.strip()}' is needed"):
+        prove(SYMBOLS, TRUE, NEEDS[kind], {})
 
 
 def test_a_theorem_is_used_with_any_formulas_for_its_predicates():
@@ -173,6 +228,15 @@ def test_a_check_has_a_budget():
         prove((), TRUE, ("true_intro",), {}, fuel=1)
 
 
+def test_a_check_has_a_depth():
+    for depth, message in ((150, "something else"), (250, "nested more than 200 deep")):
+        term = ZERO
+        for _ in range(depth):
+            term = ("succ", term)
+        with pytest.raises(KernelError, match=message):
+            prove((), TRUE, ("refl", term), {})
+
+
 def test_long_proofs_are_chains_of_cuts():
     proof: Proof = ("hyp", "h2999")
     for index in range(2999, 0, -1):
@@ -194,6 +258,7 @@ def test_instantiate_puts_terms_under_binders():
 
 def test_abstract_takes_a_variable_out():
     assert abstract(("ex", ("eq", B0, ("add", X, Y))), X, Fuel()) == ("ex", ("eq", B0, ("add", B1, Y)))
+    assert abstract(("ex", ("eq", B1, X)), X, Fuel()) == ("ex", ("eq", B2, B1))
 
 
 def test_substitute_replaces_predicates():
@@ -242,6 +307,7 @@ def test_computing_keeps_the_truth(formula: Expr, seed: int):
 def test_equal_is_equality(left: Expr, right: Expr):
     assert equal(left, right, Fuel()) == (left == right)
     assert equal(left, rebuilt(left), Fuel())
+    assert not equal(("pred", "P", (left,)), ("pred", "P", (left, left)), Fuel())
 
 
 def rebuilt(node: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from sparring.envs.kernel import Expr, Fuel
 from sparring.envs.printing import format_expr
-from sparring.envs.reader import RESERVED, Malformed, check_size
+from sparring.envs.reader import RESERVED, Malformed, brief, check_size
 
 STEP_FUEL = 30_000
 """Elementary steps that one tactic may take: some hundredths of a second."""
@@ -24,7 +24,7 @@ class TacticError(Exception):
 
     def __init__(self, reason: str, kind: Literal["refused", "timeout"] = "refused") -> None:
         super().__init__(reason)
-        self.reason: str = reason
+        self.reason: str = brief(reason)
         self.kind: Literal["refused", "timeout"] = kind
 
 

@@ -14,15 +14,15 @@ Formulas ("false",) ("true",) ("eq", t, u) ("pred", P, (t, ...)) ("and", A, B) (
 Proofs   see ``_Checker.infer``; not A is ("imp", A, ("false",))
 """
 
+# pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false, reportMatchNotExhaustive=false
+# pyright: reportConstantRedefinition=false
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-Expr = tuple[Any, ...]
-"""A term or a formula."""
+Expr = tuple[Any, ...]  # a term or a formula
 Proof = tuple[Any, ...]
-
 ZERO: Expr = ("zero",)
 FALSE: Expr = ("false",)
 TRUE: Expr = ("true",)

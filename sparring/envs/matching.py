@@ -119,9 +119,11 @@ class Unknowns:
     def _match_predicate(self, name: str, arguments: Sequence[Expr], target: Expr) -> bool:
         if name in self.bodies:
             return self._match(instantiate(self.bodies[name], tuple(arguments), self.fuel), target)
+        known = self.known()
         if target[0] == "pred" and len(target[2]) == len(arguments) and self._match_all(arguments, target[2]):
             self.bodies[name] = apply_to_bound(target[1], len(arguments))
             return True
+        self.forget(known)
         body = self._body([self.resolve(argument) for argument in arguments], target)
         if body is None:
             return False

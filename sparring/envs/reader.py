@@ -55,6 +55,14 @@ _SIGNS = {
 class Malformed(ValueError):
     """Text that is no statement, formula or term; the message says what was expected and what was found."""
 
+    def __init__(self, reason: str) -> None:
+        super().__init__(brief(reason))
+
+
+def brief(reason: str, limit: int = 400) -> str:
+    """A message that may quote what was written, which may be long."""
+    return reason if len(reason) <= limit else f"{reason[:limit]} ..."
+
 
 class Names(NamedTuple):
     """What a name can mean where text is read: variables, and predicates with their numbers of arguments."""

@@ -158,10 +158,8 @@ def exact(call: Call) -> Elaborated:
     """``exact E``: E proves the conclusion as it stands."""
     unknowns = Unknowns(call.fuel)
     found = read_expression(call, unknowns)
-    if not unknowns.match(unknowns.resolve(found.formula), call.goal.conclusion):
-        raise TacticError(
-            f"exact: this proves {shown(unknowns.resolve(found.formula))}, the goal is {shown(call.goal.conclusion)}"
-        )
+    if not unknowns.match(found.formula, call.goal.conclusion):
+        raise TacticError(f"exact: this proves {unknowns.shown(found.formula)}, the goal is {shown(call.goal.conclusion)}")
     found = Expression(*unknowns.resolve(found))
     require_known(call, unknowns, found)
     return step(call.goal, ("refine", found.proof))
@@ -194,12 +192,11 @@ def contradiction(call: Call) -> Elaborated:
     for name, formula in goal.hyps:
         if formula == FALSE:
             return step(goal, ("case_false", name))
+    names = {formula: name for name, formula in goal.hyps}
     for name, formula in goal.hyps:
-        if formula[0] == "imp" and formula[2] == FALSE:
-            for other, premise in goal.hyps:
-                if premise == formula[1]:
-                    proof = ("imp_elim", ("hyp", name), ("hyp", other))
-                    return _exfalso(goal).then(lambda falsity, proof=proof: step(falsity, ("refine", proof)))
+        if formula[0] == "imp" and formula[2] == FALSE and formula[1] in names:
+            proof = ("imp_elim", ("hyp", name), ("hyp", names[formula[1]]))
+            return _exfalso(goal).then(lambda falsity, proof=proof: step(falsity, ("refine", proof)))
     for name, formula in goal.hyps:
         if formula[0] == "eq" and (equation := arithmetic.impossible(formula, call.fuel)):
             return step(goal, ("discriminate", name, equation))
@@ -232,9 +229,9 @@ def apply(call: Call) -> Elaborated:
             found = open_binder(found, call, unknowns, binders)
             binders += 1
         elif found.formula[0] == "imp":
-            proof = ("imp_elim", found.proof, ("hole", len(premises)))
+            applied = ("imp_elim", found.proof, ("hole", len(premises)))
             premises.append(found.formula[1])
-            found = Expression(proof, found.formula[2])
+            found = Expression(applied, found.formula[2])
         else:
             raise TacticError(complaint or f"apply: {unknowns.shown(whole.formula)} does not prove {shown(goal.conclusion)}")
     left = [check_formula_size(unknowns.resolve(premise)) for premise in premises]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -39,3 +40,30 @@ def paired_bootstrap(
 ) -> Interval:
     """The mean of a - b over the same items in the same order; ValueError for lists of different lengths."""
     return bootstrap([x - y for x, y in zip(a, b, strict=True)], level, resamples, seed)
+
+
+def two_level_bootstrap(table: Sequence[Sequence[float]], level: float = 0.95, resamples: int = 2000, seed: int = 0) -> Interval:
+    """The mean of a table (a row per training seed, a column per task) with a percentile interval; NaN for an empty one.
+
+    Seeds are resampled, then tasks, the same tasks under every seed: the interval is about another training run judged on other
+    tasks. With few seeds it is too narrow; with one it is an interval over tasks alone. ValueError for rows of unequal length.
+    """
+    data = np.asarray(table, dtype=np.float64)
+    if not data.size:
+        return Interval(math.nan, math.nan, math.nan)
+    seeds, tasks = data.shape
+    seed_counts, task_counts = _draws(seeds, tasks, resamples, seed)
+    means = np.einsum("rt,rt->r", seed_counts @ data, task_counts) / (seeds * tasks)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(data.mean()), float(low), float(high))
+
+
+@lru_cache(maxsize=4)
+def _draws(seeds: int, tasks: int, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """How often each seed and each task is drawn in each resample; kept, since a report has many tables of one shape."""
+    rng = np.random.default_rng(seed)
+    seed_counts, task_counts = np.zeros((resamples, seeds)), np.zeros((resamples, tasks))
+    for row in range(resamples):
+        seed_counts[row] = np.bincount(rng.integers(0, seeds, seeds), minlength=seeds)
+        task_counts[row] = np.bincount(rng.integers(0, tasks, tasks), minlength=tasks)
+    return seed_counts, task_counts

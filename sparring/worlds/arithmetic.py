@@ -141,12 +141,16 @@ def _rewrite_first(formula: Expr, rules: tuple[Rule, ...]) -> Step | None:
 
 def prove_identity(equation: Expr) -> list[str] | None:
     """Tactics that prove an equation whose sides are the same polynomial; None for another one, or one that takes too long."""
-    if not is_identity(equation):
-        return None
+    steps = _identity_steps(equation) if is_identity(equation) else None
+    return None if steps is None else list(steps)
+
+
+@lru_cache(maxsize=1 << 14)
+def _identity_steps(equation: Expr) -> tuple[str, ...] | None:
     lines: list[str] = []
     for _ in range(LONGEST):
         if is_computed(equation):
-            return [*lines, "rfl"]
+            return (*lines, "rfl")
         step = _next_step(equation)
         if step is None:
             return None

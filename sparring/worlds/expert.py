@@ -39,11 +39,11 @@ class _GivenUp(Exception):
     """The search has looked at as many goals as it may."""
 
 
-def style_of(*parts: object) -> Style:
+def style_of(*parts: object, inductive: bool = False) -> Style:
     """A style drawn for whatever ``parts`` name; most habits are rare, so that most proofs look alike."""
     rng = Random(stable_hash("style", *parts))
     forward, assumption, one_by_one, split_first = (rng.random() < share for share in (0.3, 0.15, 0.2, 0.15))
-    return Style(forward, assumption, one_by_one, split_first, inductive=rng.random() < 0.5)
+    return Style(forward, assumption, one_by_one, split_first, inductive)
 
 
 class Expert:
@@ -73,7 +73,8 @@ class _Search:
         self._closed: dict[object, list[str] | None] = {}
 
     def run(self, root: Goal) -> list[str] | None:
-        for depth in range(DEEPEST + 1):
+        first = int(self._style.inductive and _is_universal_fact(root.conclusion))
+        for depth in range(first, DEEPEST + 1):
             lines = self._prove(root, depth, frozenset(), 2)
             if lines is not None:
                 return lines

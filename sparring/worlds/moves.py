@@ -111,7 +111,7 @@ def committed(goal: Goal, style: Style) -> Move | None:
         return introduce(goal, style)
     hyps = list(goal.hyps)
     for name, formula in hyps:
-        if formula[0] in ("and", "ex"):
+        if formula[0] == "and" or (formula[0] == "ex" and not _is_wanted(goal, formula)):
             return take_apart(goal, name, formula, plain=True)
         if formula[0] == "eq" and (move := tidy_equation(goal, name, formula)):
             return move
@@ -130,6 +130,12 @@ def committed(goal: Goal, style: Style) -> Move | None:
     if splits:
         return Move("split", tuple(map(goal.proving, goal.conclusion[1:])))
     return _substituted(goal) or _tidy_conclusion(goal)
+
+
+def _is_wanted(goal: Goal, fact: Expr) -> bool:
+    """Whether some hypothesis has the fact, as it is, among its premises."""
+    premises = (premise for _, other in goal.hyps for premise in spines(other)[-1].premises if premise[0] == fact[0])
+    return any(match(premise, fact, {}) is not None for premise in premises)
 
 
 def _is_worth(result: Expr, style: Style) -> bool:
@@ -216,6 +222,9 @@ def choices(goal: Goal) -> Iterator[Move]:
         yield from _witnesses(goal)
     yield from _rewritten(goal)
     yield from forward(goal, goal.hyps)
+    for name, formula in goal.hyps:
+        if formula[0] == "ex":
+            yield take_apart(goal, name, formula, plain=True)
     yield from _lifted(goal)
     if conclusion != FALSE and any(spines(fact)[-1].conclusion == FALSE for fact in goal.facts):
         yield Move("exfalso", (goal.proving(FALSE),))

@@ -1,7 +1,8 @@
-"""Random statements of arithmetic: identities, equations from hypotheses, induction, witnesses, cases."""
+"""Random statements of arithmetic: identities, equations from hypotheses, inequalities, witnesses, cases."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
 
 from sparring.envs.kernel import FALSE, ZERO, Expr
@@ -11,6 +12,7 @@ from sparring.worlds.propositions import (
     PREDICATES,
     Family,
     conjunction,
+    disjunction,
     exists,
     forall,
     imp,
@@ -51,6 +53,11 @@ def closed(formula: Expr) -> Statement:
     """The statement that the formula holds for all x, y, z, u that it mentions."""
     used = {term[1] for term in subterms(formula) if term[0] == "var"}
     return statement(forall(" ".join(name for name in NAMES if name in used), formula))
+
+
+def chained(formula: Expr) -> list[Expr]:
+    """The premises of a formula, and its conclusion."""
+    return [formula[1], *chained(formula[2])] if formula[0] == "imp" and formula[2] != FALSE else [formula]
 
 
 def grow(rng: Random, leaves: int, products: float) -> Expr:
@@ -128,7 +135,7 @@ def transitivity(rng: Random, size: int) -> Statement | None:
     for place in range(1, count):
         if rng.random() < 0.3:
             points[place] = rng.choice([("succ", points[place]), add(points[place], points[0]), number(rng.randint(1, 2))])
-    links = [eq(a, b) if rng.random() < 0.6 else eq(b, a) for a, b in zip(points, points[1:], strict=False)]
+    links = [eq(a, b) if rng.random() < 0.6 else eq(b, a) for a, b in pairwise(points)]
     rng.shuffle(links)
     ends = [points[0], points[-1]]
     if rng.random() < 0.5:
@@ -163,161 +170,6 @@ ALGEBRA: dict[str, Family] = {
 }
 
 
-# ------------------------------------------------------------------------------------------------ induction
-
-
-def closure(rng: Random, size: int) -> Statement | None:
-    """A predicate that holds at the start and is passed on holds everywhere, in many disguises."""
-    name, other, *_ = names_from(PREDICATES, rng)
-
-    def P(term: Expr) -> Expr:
-        return prop(name, term)
-
-    def Q(term: Expr) -> Expr:
-        return prop(other, term)
-
-    c, k = rng.randint(0, 2), rng.randint(1, 3)
-    start, rule = P(number(c)), forall("x", imp(P(X), P(number(k, X))))
-    shifted = rng.choice([add(X, number(c)), add(number(c), X)])
-    steps = rng.choice([mul(X, number(k)), add(mul(X, number(k)), number(c))] if k > 1 else [shifted])
-    both = forall("x", imp(P(X), ("and", Q(X), P(("succ", X)))))
-    kinds: list[tuple[list[Expr], Expr]] = [
-        ([start, forall("x", imp(P(X), P(("succ", X))))], forall("x", P(shifted))),
-        ([P(ZERO), rule], forall("x", P(mul(X, number(k))))),
-        ([start, rule], forall("x", P(steps if k > 1 and c == 0 else add(mul(X, number(k)), number(c))))),
-        ([P(ZERO), P(ONE), forall("x", imp(P(X), P(number(2, X))))], forall("x", ("and", P(X), P(("succ", X))))),
-        (
-            [P(ZERO), forall("x", imp(P(X), Q(("succ", X)))), forall("x", imp(Q(X), P(("succ", X))))],
-            forall("x", ("or", P(X), Q(X))),
-        ),
-        ([P(ZERO), both], forall("x", ("and", P(X), Q(X)))),
-        ([P(ZERO), both], forall("x", Q(X))),
-        (
-            [P(ZERO), forall("x", imp(P(X), P(("succ", X)))), forall("x", imp(P(X), Q(X)))],
-            forall("x", Q(number(rng.randint(0, 2), X))),
-        ),
-        ([start, forall("x", imp(P(X), P(add(X, Y))))], forall("x", P(add(mul(X, Y), number(c))))),
-        ([P(Y), forall("x", imp(P(X), P(("succ", X))))], forall("x", P(rng.choice([add(X, Y), add(Y, X)])))),
-        ([P(ZERO), forall("x", imp(P(X), P(("succ", X))))], forall("x", P(grow(rng, rng.randint(2, 3), 0.3)))),
-        ([forall("x", imp(P(("succ", X)), P(X)))], forall("x", imp(P(X), P(ZERO)))),
-        ([forall("x", imp(P(("succ", X)), P(X)))], forall("x", imp(P(add(X, Y)), P(Y)))),
-        ([negation(P(ZERO)), forall("x", imp(P(("succ", X)), P(X)))], forall("x", negation(P(X)))),
-        ([P(ZERO), forall("x", P(("succ", X)))], forall("x", P(X))),
-    ]
-    facts, end = rng.choice(kinds)
-    if rng.random() < 0.3:
-        rng.shuffle(facts)
-    if size > 1 and rng.random() < 0.5:
-        q = prop(next(n for n in ("q", "U", "K") if n not in (name, other)))
-        facts, end = ([imp(q, facts[0]), *facts[1:], q], end) if rng.random() < 0.5 else (facts, imp(imp(end, q), q))
-    if size > 2 and rng.random() < 0.6:
-        third = prop(names_from(PREDICATES, rng)[2], X)
-        facts, end = [*facts, forall("x", third)], ("and", end, forall("x", third))
-    return closed(imp(*facts, end))
-
-
-def relations(rng: Random, size: int) -> Statement | None:
-    """A relation built up along the numbers."""
-    name = rng.choice(("R", "L", "E", "r", "T"))
-
-    def R(a: Expr, b: Expr) -> Expr:
-        return prop(name, a, b)
-
-    diagonal = forall("x y", imp(R(X, Y), R(("succ", X), ("succ", Y))))
-    right, left = forall("x y", imp(R(X, Y), R(X, ("succ", Y)))), forall("x y", imp(R(X, Y), R(("succ", X), Y)))
-    zero_left, zero_right = forall("x", R(ZERO, X)), forall("x", R(X, ZERO))
-    k = rng.randint(1, 2)
-    kinds: list[tuple[list[Expr], Expr]] = [
-        ([R(ZERO, ZERO), diagonal], forall("x", R(X, X))),
-        ([zero_left, diagonal], forall("x y", R(X, rng.choice([add(X, Y), add(Y, X)])))),
-        ([zero_right, diagonal], forall("x y", R(rng.choice([add(X, Y), add(Y, X)]), X))),
-        ([forall("x", R(X, X)), right], forall("x y", R(X, rng.choice([add(X, Y), add(Y, X)])))),
-        ([forall("x", R(X, X)), left], forall("x y", R(rng.choice([add(X, Y), add(Y, X)]), X))),
-        ([R(ZERO, ZERO), left, right], forall("x y", R(X, Y))),
-        ([R(ZERO, number(k)), diagonal], forall("x", R(X, rng.choice([add(X, number(k)), number(k, X)])))),
-        ([zero_left, left], forall("x y", R(X, Y))),
-        ([zero_right, right], forall("x y", R(X, Y))),
-        (
-            [R(ZERO, ZERO), forall("x y", imp(R(X, Y), R(("succ", X), number(2, Y))))],
-            forall("x", R(X, rng.choice([add(X, X), mul(X, number(2))]))),
-        ),
-        ([R(ZERO, ZERO), forall("x y", imp(R(X, Y), R(("succ", X), add(Y, Z))))], forall("x", R(X, mul(X, Z)))),
-        ([forall("x", R(X, ZERO)), forall("x y", imp(R(X, Y), R(X, add(X, Y))))], forall("x y", R(X, mul(Y, X)))),
-        ([forall("x y", imp(R(X, Y), R(("succ", X), ("succ", Y)))), R(Y, Z)], forall("x", R(add(X, Y), add(X, Z)))),
-    ]
-    facts, end = rng.choice(kinds)
-    rng.shuffle(facts)
-    if size > 1 and rng.random() < 0.5:
-        q = prop("q")
-        facts, end = ([*facts, imp(end, q)], q) if rng.random() < 0.5 else ([imp(q, facts[0]), q, *facts[1:]], end)
-    return closed(imp(*facts, end))
-
-
-def divisible(rng: Random, size: int) -> Statement | None:
-    """A number that is even, or that leaves one of some remainders, for all x."""
-    even = rng.choice([mul(X, ("succ", X)), mul(("succ", X), X), add(mul(X, X), X), add(X, mul(X, X))])
-    extra = rng.choice([None, add(Y, Y), mul(number(2), Y), number(2)]) if size > 1 else None
-    k = rng.randint(2, 1 + size)
-    shares = [eq(X, number(r, mul(Y, number(k)))) for r in range(k)]
-    made = [
-        forall("x", exists("z", eq(add(even, extra) if extra else even, add(Z, Z)))),
-        forall("x", exists("y", _any(rng.sample(shares, k)))),
-        forall("x", exists("y", ("or", eq(X, add(Y, Y)), eq(X, ("succ", add(Y, Y)))))),
-        forall("x", ("or", exists("y", eq(X, add(Y, Y))), exists("y", eq(X, ("succ", add(Y, Y)))))),
-        forall("x", exists("y", eq(add(X, number(k)), number(rng.randint(0, k), Y)))),
-        forall("x", ("or", eq(X, ZERO), exists("y", eq(X, ("succ", Y))))),
-    ]
-    formula = rng.choices(made, (4, 3, 1, 1, 1, 1))[0]
-    if size > 2 and rng.random() < 0.5:
-        formula = ("and", formula, rng.choice(made))
-    return closed(formula)
-
-
-def _any(formulas: list[Expr]) -> Expr:
-    result = formulas[-1]
-    for formula in reversed(formulas[:-1]):
-        result = ("or", formula, result)
-    return result
-
-
-def unequal(rng: Random, size: int) -> Statement | None:
-    """Numbers that differ, and equations that cancel."""
-    k, m = rng.randint(1, 1 + size), rng.randint(0, 2)
-    a, b = number(k, X), rng.choice([add(X, Y), add(Y, X), X])
-    other = rng.choice([X, add(X, Y), mul(X, Y)])
-    made = [
-        negation(eq(X, number(k, X))),
-        negation(eq(number(k, X), X)),
-        negation(eq(rng.choice([number(k, b), add(b, number(k))]), X)),
-        imp(eq(number(k, X), number(k, Y)), eq(X, Y)),
-        imp(eq(add(number(m, Z), X), add(number(m, Z), Y)), eq(X, Y)),
-        imp(eq(add(X, number(k)), add(Y, number(k))), eq(X, Y)),
-        imp(eq(add(X, number(k)), number(k + m)), eq(X, number(m))),
-        imp(eq(a, number(m)), FALSE) if m < k else imp(eq(a, number(m)), eq(X, number(m - k))),
-        imp(eq(add(X, Y), ZERO), eq(X, Y)),
-        imp(eq(add(X, add(Y, Z)), ZERO), rng.choice([eq(Y, ZERO), eq(X, Z), ("and", eq(X, ZERO), eq(Z, ZERO))])),
-        imp(eq(add(other, Z), other), eq(Z, ZERO)),
-        imp(eq(X, number(k, Y)), negation(eq(X, number(rng.randint(0, k - 1))))),
-        imp(eq(add(number(k, X), Z), add(number(k, X), U)), eq(number(m, Z), number(m, U))),
-        imp(eq(mul(number(2), X), ZERO), eq(X, ZERO)),
-    ]
-    formula = rng.choice(made)
-    if size > 1 and rng.random() < 0.4:
-        name = names_from(PREDICATES, rng)[0]
-        *premises, conclusion = _chain(formula)
-        if conclusion[0] == "eq":
-            sides = conclusion[1:] if rng.random() < 0.5 else conclusion[:0:-1]
-            formula = imp(*premises, prop(name, sides[0]), prop(name, sides[1]))
-    return closed(formula)
-
-
-def _chain(formula: Expr) -> list[Expr]:
-    return [formula[1], *_chain(formula[2])] if formula[0] == "imp" and formula[2] != FALSE else [formula]
-
-
-INDUCTION: dict[str, Family] = {"closure": closure, "relations": relations, "divisible": divisible, "unequal": unequal}
-
-
 # ------------------------------------------------------------------------------------------------ mixed
 
 
@@ -347,7 +199,7 @@ def ordered(rng: Random, size: int) -> Statement | None:
     formula = rng.choice(made)
     if size > 1 and rng.random() < 0.35:
         name = names_from(PREDICATES, rng)[0]
-        *premises, conclusion = _chain(formula)
+        *premises, conclusion = chained(formula)
         if conclusion[0] == "ex":
             formula = imp(*premises, imp(conclusion, prop(name)), prop(name))
     return closed(formula)
@@ -392,12 +244,12 @@ def distinguished(rng: Random, size: int) -> Statement | None:
 
     k, m = rng.randint(1, 1 + size), rng.randint(0, 1)
     values = rng.sample(range(4), min(3, 1 + size))
-    among = _any([eq(X, number(value)) for value in values])
+    among = disjunction(*[eq(X, number(value)) for value in values])
     every = [P(number(value)) for value in values]
     made = [
         imp(among, conjunction(*every), P(X)),
         imp(among, *rng.sample(every, len(every)), P(X)),
-        imp(among, negation(eq(X, number(values[0]))), _any([eq(X, number(value)) for value in values[1:]])),
+        imp(among, negation(eq(X, number(values[0]))), disjunction(*[eq(X, number(value)) for value in values[1:]])),
         imp(P(ZERO), forall("y", P(("succ", Y))), P(rng.choice([X, add(X, Y), mul(X, Y)]))),
         imp(eq(X, number(k, Y)), ("or", eq(X, ZERO), prop(other)), prop(other)),
         imp(eq(X, number(k, Y)), ("or", eq(X, ZERO), P(X)), P(number(k, Y))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
 
 from sparring.envs.kernel import FALSE, ZERO, Expr
@@ -98,28 +99,35 @@ def instances(rng: Random, size: int) -> Statement | None:
 
 
 def related(rng: Random, size: int) -> Statement | None:
-    """A relation that is transitive, symmetric or more, and a chain of pairs."""
+    """A relation that is transitive, and perhaps symmetric, euclidean or kept by successors, and a chain of pairs."""
     name = names_from(RELATIONS, rng)[0]
 
     def R(a: Expr, b: Expr) -> Expr:
         return prop(name, a, b)
 
-    length = rng.randint(2, min(5, 2 + size))
-    points = [var(v) for v in "xyzuvw"[: length + 1]]
-    symmetric = rng.random() < 0.5
-    euclidean = rng.random() < 0.2
-    links = [R(a, b) if not symmetric or rng.random() < 0.6 else R(b, a) for a, b in zip(points, points[1:], strict=False)]
-    rules = [forall("x y z", imp(R(X, Y), R(X, Z), R(Y, Z)) if euclidean else imp(R(X, Y), R(Y, Z), R(X, Z)))]
-    if symmetric or euclidean:
+    points = [var(v) for v in "xyzuvw"[: rng.randint(2, min(5, 2 + size)) + 1]]
+    symmetric, kept = rng.random() < 0.5, rng.random() < 0.3
+    joined = rng.choice([imp(R(X, Y), R(X, Z), R(Y, Z)), imp(R(X, Y), R(Z, Y), R(X, Z))]) if rng.random() < 0.2 else None
+    rules = [forall("x y z", joined or imp(R(X, Y), R(Y, Z), R(X, Z)))]
+    links = [R(a, b) if not symmetric or rng.random() < 0.6 else R(b, a) for a, b in pairwise(points)]
+    if symmetric or joined:
         rules.append(forall("x y", imp(R(X, Y), R(Y, X))))
-    rng.shuffle(rules)
+    ends = (points[0], points[-1])
+    if kept:
+        rules.append(forall("x y", imp(R(X, Y), R(("succ", X), ("succ", Y)))))
+        count = rng.randint(1, 2)
+        ends = (number(count, ends[0]), number(count, ends[1]))
+    if symmetric and rng.random() < 0.5:
+        ends = (ends[1], ends[0])
     if rng.random() < 0.5:
         rng.shuffle(links)
-    ends = (points[0], points[-1]) if not symmetric or rng.random() < 0.5 else (points[-1], points[0])
-    names = " ".join(point[1] for point in points)
+    rng.shuffle(rules)
+    names, end = " ".join(point[1] for point in points), R(*ends)
     if rng.random() < 0.25:
-        return statement(imp(*rules, forall(names, imp(conjunction(*links), R(*ends)))))
-    return statement(imp(*rules, forall(names, imp(*links, R(*ends)))))
+        return statement(imp(*rules, forall(names, imp(conjunction(*links), end))))
+    if rng.random() < 0.25:
+        return statement(imp(*rules, exists(names, conjunction(*links)), exists(f"{points[0][1]} {points[-1][1]}", end)))
+    return statement(imp(*rules, forall(names, imp(*links, end))))
 
 
 def witnessed(rng: Random, size: int) -> Statement | None:

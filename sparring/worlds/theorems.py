@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import count, islice
 from random import Random
 
 from sparring.envs.embedded import KernelEnv
@@ -17,10 +19,11 @@ from sparring.envs.kernel import Expr
 from sparring.envs.printing import Statement, format_statement
 from sparring.game import Goals, Proved, make_task, stable_hash
 from sparring.worlds.expert import Expert, style_of
+from sparring.worlds.induction import INDUCTION
 from sparring.worlds.keys import formula_key
 from sparring.worlds.lemmas import LIBRARY, RESERVED
 from sparring.worlds.novel import NOVEL
-from sparring.worlds.numbers import ALGEBRA, INDUCTION, MIXED
+from sparring.worlds.numbers import ALGEBRA, MIXED
 from sparring.worlds.propositions import LOGIC, Family
 from sparring.worlds.quantifiers import QUANTIFIED
 from sparring.worlds.theorem_splits import FILE
@@ -44,6 +47,8 @@ HARDER = (13, 20)
 """Steps of the harder part of the pool."""
 
 SIZES = {"train": 2500, "pool": 1500, "validation": 200, "test": 300, "novel": 200, "hard": 300}
+MOST_NOVEL = 32
+"""Theorems in ``novel`` that need the same reserved lemmas."""
 POOL_HARDER = 0.33
 """The share of the pool that is longer than any demonstration."""
 
@@ -109,20 +114,38 @@ def branches_of(text: str, script: tuple[str, ...]) -> int | None:
 # ------------------------------------------------------------------------------------------------ drawing
 
 
-def draw(stream: str, number: int, sizes: tuple[int, ...]) -> tuple[str, Statement] | None:
-    """The statement of that number in a stream of random ones, with its family; None where the draw came to nothing."""
+TRIES = 12
+"""Draws from one group before another one has its turn."""
+
+
+def draw(stream: str, number: int, sizes: tuple[int, ...]) -> Iterator[tuple[str, Statement]]:
+    """Some random statements, with their families, all from the group whose turn it is."""
     rng = Random(stable_hash(SEED, stream, number))
     weights = [weight for weight, _ in GROUPS.values()]
     _, families = rng.choices(list(GROUPS.values()), weights)[0]
-    name = rng.choice(list(families))
-    found = families[name](rng, rng.choice(sizes))
-    return (name, found) if found else None
+    for _ in range(TRIES):
+        name = rng.choice(list(families))
+        found = families[name](rng, rng.choice(sizes))
+        if found and not is_dull(found.formula):
+            yield name, found
+
+
+def is_dull(formula: Expr) -> bool:
+    """Whether it says t = t somewhere, or has the same premise twice."""
+    premises: list[Expr] = []
+    rest = formula
+    while rest[0] in ("all", "imp"):
+        premises += [rest[1]] if rest[0] == "imp" else []
+        rest = rest[-1]
+    if len(set(premises)) < len(premises) or (formula[0] == "eq" and formula[1] == formula[2]):
+        return True
+    return formula[0] not in ("eq", "pred") and any(is_dull(part) for part in formula[1:])
 
 
 def prove(family: str, statement: Statement, reserved: bool = False) -> Theorem | None:
     """The theorem, where the expert proves it; ``reserved``: it may use, and uses, reserved lemmas, and cannot do without."""
     text = format_statement(statement)
-    style = style_of(text)
+    style = style_of(text, inductive=family in INDUCTION)
     usual = {name: formula for name, formula in lemma_formulas().items() if name not in RESERVED}
     lines = Expert(lemma_formulas() if reserved else usual).prove(statement, style)
     if lines is None:
@@ -139,30 +162,35 @@ def prove(family: str, statement: Statement, reserved: bool = False) -> Theorem 
 
 def theorems(stream: str, sizes: tuple[int, ...], seen: set[int], steps: tuple[int, int]) -> Iterator[Theorem]:
     """Theorems without end, with that many steps, none with a key in ``seen``, to which theirs are added."""
-    number = 0
-    while True:
-        number += 1
-        drawn = draw(stream, number, sizes)
-        if drawn is None or formula_key(drawn[1]) in seen:
-            continue
-        theorem = prove(*drawn)
-        if theorem and steps[0] <= len(theorem.script) <= steps[1]:
-            seen.add(theorem.key)
-            yield theorem
+    tried: set[int] = set()
+    for number in count():
+        for family, statement in draw(stream, number, sizes):
+            key = formula_key(statement)
+            if key in seen or key in tried:
+                continue
+            tried.add(key)
+            theorem = prove(family, statement)
+            if theorem and steps[0] <= len(theorem.script) <= steps[1]:
+                seen.add(theorem.key)
+                yield theorem
+                break
 
 
-def novel_theorems(seen: set[int]) -> Iterator[Theorem]:
-    """Theorems without end that need a reserved lemma."""
-    number = 0
-    while True:
-        number += 1
+def novel_theorems(seen: set[int], most: int) -> Iterator[Theorem]:
+    """Theorems without end that need a reserved lemma; at most ``most`` need the same ones."""
+    needed: Counter[frozenset[str]] = Counter()
+    for number in count():
         rng = Random(stable_hash(SEED, "novel", number))
         name = rng.choice(list(NOVEL))
         found = NOVEL[name](rng, 1)
-        if found is None or formula_key(found) in seen:
+        if found is None or is_dull(found.formula) or formula_key(found) in seen:
             continue
         theorem = prove(name, found, reserved=True)
-        if theorem and SHORTEST <= len(theorem.script) <= LONGEST:
+        if theorem is None or not SHORTEST <= len(theorem.script) <= LONGEST:
+            continue
+        lemmas = RESERVED.intersection(theorem.premises)
+        if needed[lemmas] < most:
+            needed[lemmas] += 1
             seen.add(theorem.key)
             yield theorem
 
@@ -181,8 +209,8 @@ def build(sizes: Mapping[str, int] = SIZES) -> Iterator[tuple[str, Theorem]]:
     yield from _novel(seen, sizes["novel"])
 
 
-def _novel(seen: set[int], count: int) -> Iterator[tuple[str, Theorem]]:
-    for _, theorem in zip(range(count), novel_theorems(seen), strict=False):
+def _novel(seen: set[int], size: int) -> Iterator[tuple[str, Theorem]]:
+    for theorem in islice(novel_theorems(seen, MOST_NOVEL), size):
         yield "novel", theorem
 
 

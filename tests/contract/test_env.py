@@ -39,7 +39,8 @@ CHEATS = [
     "fix f 1",
 ]
 HOSTILE = [
-    "", " ", ".", "\n", "\x00", "é∀λ⟨", "\ud800", "intro " + "x" * 100_000, "(" * 5_000, "exact " + "(" * 900 + "h" + ")" * 900,
+    "", " ", ".", "\n", "\x00", "é∀λ⟨", "\ud800", "intro " + "x" * 100_000,
+    "exact " + "x" * 900, "(" * 5_000, "exact " + "(" * 900 + "h" + ")" * 900,
     "intro h\nexact h", "exact h. exact h.", "exists 99999999999999999999", "split; split", "destruct h as " + "[" * 400,
     "have g : " + "~ " * 480 + "False", "intros " + "a " * 450, "rewrite h at -1", "'; import os", "\\u0000", "%s{}%(x)s",
 ]  # fmt: skip
@@ -212,7 +213,7 @@ def test_hostile_text_is_rejected_soon(env: Env, tactic: str):
     assert time.perf_counter() - begun < SECONDS
     assert isinstance(outcome, Rejected)
     assert outcome.kind != "fault"
-    assert len(outcome.reason) < 1000
+    assert len(outcome.reason) < 600
     assert isinstance(one(env, state, SCRIPT[1]), Goals)
     assert not env.check(make_task(TRUE), tactic).solved
 
