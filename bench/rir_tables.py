@@ -46,7 +46,7 @@ def flat(n: int) -> tuple[tuple[str, Any], ...]:
 
 def rir(targets: int, tactics: int) -> tuple[tuple[str, Any], ...]:
     """The paper's rule: scores are sums of log-probs."""
-    return (("policy", "rir"), ("targets", targets), ("tactics", tactics), ("length_norm", 0.0))
+    return (("policy", "rir"), ("targets", targets), ("tactics", tactics), ("target_beam", True), ("length_norm", 0.0))
 
 
 METHODS = (

@@ -173,7 +173,7 @@ def _show_searches(console: Console, run: RunDir, recipe: ProveRecipe, rows: lis
     print_searches(console, rows, recipe.evaluation.level)
     if rows:
         print_comparisons(console, comparisons(run, rows[-1]["round"], recipe.evaluation))
-        print_proofs(console, proofs_found(run, rows[-1]["round"], proofs))
+        print_proofs(console, proofs_found(run, rows[-1]["round"], proofs), recipe.roles.target)
 
 
 @app.command("eval", context_settings=OVERRIDES)

@@ -5,6 +5,8 @@ Every field has its unit in its name or its docstring and a default that runs.
 
 from __future__ import annotations
 
+# pyright: reportIncompatibleVariableOverride=false
+# Records are frozen, so a recipe may narrow a section that every recipe has.
 from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -17,6 +19,7 @@ Count = Annotated[int, Field(ge=1)]
 Metric = Literal["min", "avg", "dts", "uniform", "var", "mean", "inv_mean", "inv_min", "pass"]
 Draw = Literal["weighted", "greedy", "stratified"]
 Operator = Literal["constrain", "deepen", "concretise", "reason", "expand", "breadth"]
+TargetForm = Literal["difference", "state"]
 Loss = Literal["dpo", "ipo", "sppo", "sppo_soft", "simpo", "orpo", "sft"]
 
 
@@ -172,12 +175,43 @@ class Theorems(Record):
     """Statements of each evaluation set that are used, from its beginning; 0: all."""
 
 
+class ProveRun(Run):
+    rounds: Count = 3
+    shard_tasks: Count = 128
+
+
+class ProvePolicy(Policy):
+    path: str = UNTRAINED
+    max_prompt_tokens: Count = 1536
+
+
+class Cotraining(Learner):
+    """How the first policy learns from the traces."""
+
+    loss: Loss = "sft"
+    lr: Positive = 1e-3
+    warmup: Fraction = 0.03
+    batch: Count = 8
+    micro_tokens: Count = 1024
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    save_every: Count = 500
+
+
+class ExpertIteration(Cotraining):
+    """How later ones learn from their searches."""
+
+    lr: Positive = 5e-4
+    save_every: Count = 100
+
+
 class Roles(Record):
     """Weights of the roles in co-training (RiR sec. 3); 0 leaves a role out. A planner and an actor of equal weight share rows."""
 
     flat: NonNegative = 1.0
     planner: NonNegative = 1.0
     actor: NonNegative = 1.0
+    target: TargetForm = "difference"
+    """What planner and actor call the next state: all of it, as in RiR, or the lines that are new in it."""
 
 
 class Search(Record):
@@ -196,10 +230,12 @@ class Search(Record):
     length_norm: Fraction = 0.5
     """Scores are log-probs over (number of tokens) to this power."""
     beam: bool = True
-    """The likeliest candidates by beam search; otherwise sampled."""
+    """The likeliest tactics by beam search; otherwise sampled."""
+    target_beam: bool = False
+    """The same for the planner's targets. A beam prefers short ones: "no goals" is a likelier text than any long state."""
     temperature: Positive = 1.0
     max_tactic_tokens: Count = 24
-    max_target_tokens: Count = 96
+    max_target_tokens: Count = 64
     width: Count = 4
     """States of one statement expanded in one wave."""
     live: Count = 64
@@ -261,7 +297,7 @@ class Recipe(Record):
 
 class AlignRecipe(Recipe):
     game: Literal["align"] = "align"
-    run: AlignRun = AlignRun()  # pyright: ignore[reportIncompatibleVariableOverride]  (frozen, so narrowing it is sound)
+    run: AlignRun = AlignRun()
     data: Data = Data()
     solver: Solver = Solver()
     judge: Judge = Judge()
@@ -285,16 +321,15 @@ class AlignRecipe(Recipe):
 
 class ProveRecipe(Recipe):
     game: Literal["prove"] = "prove"
-    run: Run = Run(rounds=3, shard_tasks=128)
-    policy: Policy = Policy(path=UNTRAINED)
+    run: ProveRun = ProveRun()
+    policy: ProvePolicy = ProvePolicy()
     data: Theorems = Theorems()
     roles: Roles = Roles()
-    start: Learner = Learner(loss="sft", lr=2e-3, warmup=0.03, batch=32, micro_tokens=1024, dtype="bfloat16", save_every=200)
-    """How the first policy learns from the traces."""
+    start: Cotraining = Cotraining()
     search: Search = Search()
     creator: Conjectures = Conjectures()
     teach: Lore = Lore()
-    learner: Learner = Learner(loss="sft", lr=5e-4, batch=32, micro_tokens=1024, dtype="bfloat16")
+    learner: ExpertIteration = ExpertIteration()
 
     @model_validator(mode="after")
     def _check(self) -> ProveRecipe:

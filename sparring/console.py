@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from sparring.config import TargetForm
 from sparring.evals.intervals import Interval
 from sparring.metrics import Evolution
-from sparring.prompts import one_line
+from sparring.prompts import one_line, target_of
 from sparring.proofs import TIMES, Comparison, Found
 from sparring.rundir import Watch
 
@@ -210,14 +211,14 @@ def print_comparisons(console: Console, found: Sequence[Comparison]) -> None:
         )
 
 
-def print_proofs(console: Console, found: Sequence[Found]) -> None:
+def print_proofs(console: Console, found: Sequence[Found], form: TargetForm) -> None:
     """Proofs, a tactic per line, under it the planner's target where there was one."""
     for proof in found:
         console.print(f"\n{_harmless(proof.statement)}", style="bold", soft_wrap=True)
         for step in proof.steps:
             console.print(f"  {_harmless(step.tactic)}", soft_wrap=True)
             if step.target is not None:
-                reached = one_line(step.target) == one_line(step.result)
+                reached = one_line(step.target) == one_line(target_of(step.state, step.result, form))
                 console.print(
                     f"      target {'reached' if reached else 'missed'}: {_harmless(step.target)}", style="dim", soft_wrap=True
                 )

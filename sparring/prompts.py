@@ -2,12 +2,16 @@
 
 The forms are RiR's (OpenReview H5hePMXKht sec. 3). A planner's answer ends at ``STEP``, where the actor's begins: so one row teaches
 both, and who lets the planner go on has both answers in one go (``joint``).
-A state or a target may have several lines and is put in as it is.
+A state or a target may have several lines and is put in as it is. RiR's target is the whole next state; ``difference`` says less.
 """
 
 from __future__ import annotations
 
-CURRENT, TARGET, STEP = MARKERS = ("[CURRENT GOAL]", "[TARGET GOAL]", "[PROOFSTEP]")
+from sparring.config import TargetForm
+
+CURRENT, TARGET, STEP = ("[CURRENT GOAL]", "[TARGET GOAL]", "[PROOFSTEP]")
+LEMMA, THEOREM, CONJECTURE = ("[LEMMA]", "[THEOREM]", "[CONJECTURE]")
+MARKERS = (CURRENT, TARGET, STEP, LEMMA, THEOREM, CONJECTURE)
 
 
 def flat_prompt(state: str) -> str:
@@ -39,6 +43,19 @@ def split_joint(text: str) -> tuple[str, str] | None:
     return (target, tactic) if target and tactic else None
 
 
+def difference(state: str, result: str) -> str:
+    """What is new in ``result``: of each goal the lines that ``state`` does not have, its last line (what is to be proved) where there
+    are none. Says what a tactic did in a fraction of the words of the whole state, most of which a planner would only copy."""
+    known = {one_line(line) for line in state.splitlines()}
+    goals = [[line for line in goal.splitlines() if line.strip()] for goal in result.split("\n\n")]
+    return "\n\n".join("\n".join([line for line in goal if one_line(line) not in known] or goal[-1:]) for goal in goals)
+
+
+def target_of(state: str, result: str, form: TargetForm) -> str:
+    """The target that a tactic leading from ``state`` to ``result`` reaches."""
+    return result if form == "state" else difference(state, result)
+
+
 def one_line(text: str) -> str:
     """The text with every run of white space as one blank: what a tokenizer may do to it, and what equality disregards."""
     return " ".join(text.split())
@@ -47,9 +64,6 @@ def one_line(text: str) -> str:
 def is_target(text: str, state: str) -> bool:
     """Whether a model's answer can be a target at all: not empty, no prompt within, and not the state it starts from."""
     return bool(text.strip()) and not any(marker in text for marker in MARKERS) and one_line(text) != one_line(state)
-
-
-LEMMA, THEOREM, CONJECTURE = "[LEMMA]", "[THEOREM]", "[CONJECTURE]"
 
 
 def conjecture_prompt(lemma: str, theorem: str) -> str:

@@ -53,7 +53,8 @@ def prove_statement(text: str, model: str, overrides: Sequence[str]) -> Answer:
         return Answer(statement=canonical, counterexample=counterexample, attempt=None, verdict=None)
     task = make_task(canonical)
     with Local(recipe.policy).serve(policy) as served:
-        attempts = prover_of(recipe.search, env).attempt([task], served, stable_hash(recipe.run.seed, "prove"))
+        prover = prover_of(recipe.search, env, recipe.policy.max_prompt_tokens)
+        attempts = prover.attempt([task], served, stable_hash(recipe.run.seed, "prove"))
     verdicts = ProofJudge(env).judge([task], attempts)
     return Answer(statement=canonical, counterexample=None, attempt=attempts[0][0], verdict=verdicts[0][0])
 

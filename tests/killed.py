@@ -1,4 +1,5 @@
-"""A small game without torch whose process is killed at every commit. A script: ``python tests/killed.py FOLDER`` prints JSON.
+"""Small games without torch whose process is killed at every commit. A script: ``python tests/killed.py FOLDER align`` (or ``prove``)
+prints JSON.
 
 One process forks a child for every kill, so that hundreds of them take seconds.
 """
@@ -13,21 +14,34 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from itertools import count
 from pathlib import Path
+from random import Random
 
 import pyarrow as pa
 
 from sparring import session
-from sparring.config import AlignRecipe, AlignRun, Creator, Evaluation
+from sparring.config import AlignRecipe, AlignRun, Conjectures, Creator, Evaluation, ProveRecipe, Run
+from sparring.creators.conjecture import Conjecturer, Symbolic
 from sparring.creators.evolve import Evolver, SymbolicRewriter
-from sparring.game import Bout, Game, Lesson, Model, Plan, Sampling, Task, make_task, stable_hash
+from sparring.envs.embedded import KernelEnv
+from sparring.game import NO_GOALS, Bout, Game, Lesson, Model, Plan, Sampling, Step, Task, make_task, stable_hash
 from sparring.judges.program import ProgramJudge
+from sparring.judges.proof import ProofJudge
 from sparring.learners.lessons import mix, pairs_of
+from sparring.learners.roles import search_lessons, trace_lessons
 from sparring.loop import play
 from sparring.metrics import round_metrics
 from sparring.models.scripted import ScriptedModel
 from sparring.rundir import UNREPEATABLE, RunDir, Watch, commit, commit_text
 from sparring.session import open_run, run_path, write_metrics
+from sparring.solvers.budget import Budget
+from sparring.solvers.hierarchy import Flat, Hierarchical, Mixture
+from sparring.solvers.hierarchy import Prover as SearchProver
 from sparring.solvers.respond import Responder
+from sparring.solvers.search import Rules
+from sparring.trace import trace
+from sparring.worlds.conjectures import OPERATORS, mutate_with, read
+from sparring.worlds.keys import statement_key
+from sparring.worlds.lemmas import LIBRARY
 
 RECIPE = AlignRecipe(run=AlignRun(name="killed", rounds=2, shard_tasks=3), evaluation=Evaluation(bootstrap=10))
 
@@ -109,17 +123,96 @@ def plan() -> Plan:
     )
 
 
-def play_here() -> None:
+# ------------------------------------------------------------------------------------------------------------ the prove game
+
+PROVE_RECIPE = ProveRecipe(run=Run(name="killed", rounds=2, shard_tasks=3), evaluation=Evaluation(bootstrap=10))
+TACTICS = ("intro", "assumption", "rfl", "simpl", "split", "left", "right", "cases h", "rewrite add_0_r", "rewrite h", "sorry")
+
+
+class Prover:
+    """Plays tactics at random, and plans that everything is proved; how depends on the policy's weights."""
+
+    @contextlib.contextmanager
+    def serve(self, policy: Path) -> Generator[Model]:
+        weights = (policy / "weights.txt").read_text()
+
+        def script(prompt: str, role: str, rng: Random) -> str:
+            return NO_GOALS if role == "planner" else TACTICS[stable_hash(weights, rng.random()) % len(TACTICS)]
+
+        yield ScriptedModel(script)
+
+
+def prove_plan() -> Plan:
+    env = KernelEnv(LIBRARY[:12])
+    judge = ProofJudge(env)
+    rules = Rules(budget=Budget(calls=60), retries=2, clock=lambda: 0.0)
+    sampling = Sampling(n=3, temperature=1.0, top_p=1.0)
+    prover = SearchProver(
+        env=env,
+        rules=rules,
+        policy=Mixture(flat=Flat(actor=sampling), goals=Hierarchical(planner=sampling, actor=sampling)),
+    )
+
+    def teach(probe: Sequence[Bout], bouts: Sequence[Bout], seed: int) -> list[Lesson]:
+        return [*search_lessons([*probe, *bouts], PROVE_RECIPE.roles, PROVE_RECIPE.teach, seed)]
+
+    def game(number: int, seen: Sequence[Task], traces: Sequence[Lesson]) -> Game:
+        creator = Conjecturer(
+            settings=Conjectures(), budget=60, writer=Symbolic(mutate_with, OPERATORS, 4), read=read, key=statement_key, seen=seen
+        )
+        return Game(creator=creator, solver=prover, judge=judge, teach=teach, learner=Learner())
+
+    def traces() -> list[Lesson]:
+        steps = trace(env, [(make_task(lemma.statement), lemma.script) for lemma in LIBRARY[:4]])
+        return trace_lessons(
+            [Step(state=s.state_before, tactic=s.tactic, result=s.state_after, role="trace") for s in steps], PROVE_RECIPE.roles
+        )
+
+    def tasks(*statements: str) -> list[Task]:
+        return [make_task(text) for text in statements]
+
+    return Plan(
+        seed=0,
+        rounds=PROVE_RECIPE.run.rounds,
+        shard_tasks=PROVE_RECIPE.run.shard_tasks,
+        start=start,
+        prompts={
+            "theorems": lambda: tasks(
+                "forall p, p -> p",
+                "forall n, 0 + n = n",
+                "forall p q, p /\\ q -> p",
+                "forall n, n + 0 = n + 0 + 0",
+                "forall p, p",
+            )
+        },
+        pool=lambda number, prompts, created: list(prompts["theorems"]),
+        game=game,
+        examiner=prover,
+        judge=judge,
+        evals={"held-out": lambda: tasks("forall p q, p -> q -> p", "1 + 1 = 2")},
+        rivals={"flat": SearchProver(env=env, rules=rules, policy=Flat(actor=sampling))},
+        traces=traces,
+    )
+
+
+GAMES: dict[str, tuple[AlignRecipe | ProveRecipe, Callable[[], Plan], type[Engine] | type[Prover]]] = {
+    "align": (RECIPE, plan, Engine),
+    "prove": (PROVE_RECIPE, prove_plan, Prover),
+}
+
+
+def play_here(game: str = "align") -> None:
     """What ``sparring play`` does, in the current folder."""
+    recipe, make_plan, engine = GAMES[game]
     rows: list[dict[str, object]] = []
-    with RunDir(run_path(RECIPE)).lock():
-        run = open_run(RECIPE, Watch())
+    with RunDir(run_path(recipe)).lock():
+        run = open_run(recipe, Watch())
 
         def after_round(number: int) -> None:
-            rows.append(round_metrics(run, number, RECIPE.evaluation))
+            rows.append(round_metrics(run, number, recipe.evaluation))
             write_metrics(run, rows)
 
-        play(plan(), Engine(), run, after_round)
+        play(make_plan(), engine(), run, after_round)
 
 
 # ------------------------------------------------------------------------------------------------------------ killing
@@ -157,23 +250,23 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def play_counted() -> None:
+def play_counted(game: str) -> None:
     numbers: list[int] = []
     at_commits(numbers.append, lambda number: None)
-    play_here()
+    play_here(game)
     Path("commits").write_text(str(len(numbers)))
 
 
-def play_until(commit: int) -> None:
+def play_until(game: str, commit: int) -> None:
     """Killed when everything but the rename of this commit is done."""
     at_commits(lambda number: die() if number == commit else None, lambda number: None)
-    play_here()
+    play_here(game)
 
 
-def play_one_commit() -> None:
+def play_one_commit(game: str) -> None:
     """Killed as soon as anything is committed."""
     at_commits(lambda number: None, lambda number: die())
-    play_here()
+    play_here(game)
 
 
 def tear(folder: Path) -> None:
@@ -188,23 +281,23 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() if path.is_file() else b"" for name, path in files.items() if path.name not in UNREPEATABLE}
 
 
-def main(root: Path) -> None:
+def main(root: Path, game: str) -> None:
     os.fsync = lambda descriptor: None  # slow, and a killed process loses nothing that the system has
     session.provenance = lambda: {}  # asks git and the packages, which is not what is tested hundreds of times
     pa.Table.from_pylist([{"a": 1}])  # imports what it likes to import once, before any fork
-    assert in_child(root / "whole", play_counted) == 0
+    assert in_child(root / "whole", lambda: play_counted(game)) == 0
     commits = int((root / "whole" / "commits").read_text())
     wanted = contents(root / "whole" / "runs")
     wrong: list[int] = []
     for number in range(commits):
         folder = root / f"{number}"
-        killed = in_child(folder, lambda n=number: play_until(n))
+        killed = in_child(folder, lambda n=number: play_until(game, n))
         tear(folder)
-        resumed = in_child(folder, play_here)
+        resumed = in_child(folder, lambda: play_here(game))
         if not os.WIFSIGNALED(killed) or resumed or contents(folder / "runs") != wanted:
             wrong.append(number)
     processes = 1
-    while processes <= commits + 1 and os.WIFSIGNALED(in_child(root / "again", play_one_commit)):
+    while processes <= commits + 1 and os.WIFSIGNALED(in_child(root / "again", lambda: play_one_commit(game))):
         processes += 1
     again = contents(root / "again" / "runs") == wanted
     print(
@@ -213,4 +306,4 @@ def main(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -16,7 +16,7 @@ from sparring.game import make_task, stable_hash
 from sparring.worlds.arithmetic import is_identity, polynomial, prove_identity
 from sparring.worlds.countermodels import is_refuted
 from sparring.worlds.equations import prove_equation
-from sparring.worlds.expert import Expert, style_of
+from sparring.worlds.expert import PLAIN, Expert, style_of
 from sparring.worlds.lemmas import RESERVED
 from sparring.worlds.moves import Style
 from sparring.worlds.numbers import closed, disturb, eq, grow
@@ -68,7 +68,7 @@ def expert() -> Expert:
     return Expert({name: statement for name, statement in lemma_formulas().items() if name not in RESERVED})
 
 
-def checked(text: str, style: Style = Style()) -> str | None:  # noqa: B008 - frozen
+def checked(text: str, style: Style = PLAIN) -> str | None:
     """The expert's script as one line; fails where it is no proof."""
     lines = expert().prove(read_statement(text), style)
     if lines is None:

@@ -25,7 +25,12 @@ def test_counterexamples(statement: str, example: str | None):
 
 @pytest.mark.parametrize(
     "statement",
-    ["forall p, p \\/ ~ p", "forall n, exists m, m = n + n", "forall (P : N -> Prop), P 0 -> exists n, P n", "forall n, n <> S n"],
+    [
+        "forall p, p \\/ ~ p",
+        "forall n, exists m, m = n + n",
+        "forall (P : N -> Prop), P 0 -> exists n, P n",
+        "forall n, n <> S n",
+    ],
 )
 def test_what_is_true_has_none(statement: str):
     assert refute(read_statement(statement)) is None

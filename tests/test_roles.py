@@ -1,9 +1,11 @@
 """Proof steps as lessons: what each role learns from a step, from a search, and from what was learned before."""
 
+import pytest
+
 from sparring.config import Lore, Roles
 from sparring.game import NO_GOALS, Attempt, Bout, Demo, Step, Verdict, make_task
 from sparring.learners.roles import hindsight_demos, role_demos, search_lessons, trace_lessons, with_replay
-from sparring.prompts import actor_prompt, flat_prompt, planner_prompt
+from sparring.prompts import actor_prompt, difference, flat_prompt, planner_prompt, target_of
 
 STEP = Step(state="⊢ p -> p", tactic="intro h", result="h : p\n⊢ p", role="trace")
 APART = Roles(flat=1.0, planner=0.5, actor=2.0)
@@ -15,7 +17,9 @@ def told(demos: list[Demo]) -> list[tuple[str, str, float]]:
 
 def bout(*steps: Step, solved: bool, fault: str | None = None) -> Bout:
     attempt = Attempt(answer="intro h\nexact h", steps=steps)
-    return Bout(task=make_task("forall p, p -> p"), attempts=(attempt,), verdicts=(Verdict(score=1.0, solved=solved, fault=fault),))
+    return Bout(
+        task=make_task("forall p, p -> p"), attempts=(attempt,), verdicts=(Verdict(score=1.0, solved=solved, fault=fault),)
+    )
 
 
 def test_roles_of_equal_weight_share_a_row():
@@ -33,6 +37,24 @@ def test_roles_of_different_weights_have_rows_of_their_own():
         (actor_prompt(STEP.state, STEP.result), "intro h", 8.0),
     ]
     assert told([*role_demos(STEP, Roles(flat=0.0, planner=0.0))]) == [(actor_prompt(STEP.state, STEP.result), "intro h", 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("state", "result", "new"),
+    [
+        ("p : Prop\n⊢ p -> p", "p : Prop\nh : p\n⊢ p", "h : p\n⊢ p"),
+        ("h : a /\\ b\n⊢ c", "h1 : a\nh2 : b\n⊢ c", "h1 : a\nh2 : b"),
+        ("h : a\n⊢ c", "⊢ c", "⊢ c"),  # a hypothesis less is nothing new, and a target says something
+        ("⊢ a /\\ b", "⊢ a\n\n⊢ b", "⊢ a\n\n⊢ b"),
+        ("h : a \\/ b\n⊢ c", "h : a\n⊢ c\n\nh : b\n⊢ c", "h : a\n\nh : b"),
+        ("⊢ a", NO_GOALS, NO_GOALS),
+        ("h  :  a\n⊢ b", "h : a\n⊢ d", "⊢ d"),  # however the blanks are set
+    ],
+)
+def test_a_target_may_say_what_is_new(state: str, result: str, new: str):
+    assert difference(state, result) == new
+    assert target_of(state, result, "state") == result
+    assert target_of(state, result, "difference") == new
 
 
 def test_traces_teach_every_role_every_step():
@@ -76,15 +98,18 @@ def test_hindsight_takes_so_many_steps_of_a_statement_and_none_of_its_proof():
     prompts = [demo.prompt for demo in lessons]
     assert prompts.count(planner_prompt(USED.state)) == 1
     assert len(prompts) == 6
-    assert prompts != [demo.prompt for demo in search_lessons([bout(USED, *others, solved=True)], Roles(flat=0.0), Lore(hindsight_steps=5), 1)]
+    assert prompts != [
+        demo.prompt for demo in search_lessons([bout(USED, *others, solved=True)], Roles(flat=0.0), Lore(hindsight_steps=5), 1)
+    ]
 
 
 def test_replay_makes_up_its_share():
-    new = [Demo(prompt="new", completion=str(number)) for number in range(6)]
+    new = [Demo(prompt="new", completion=str(number)) for number in range(66)]
     old = [Demo(prompt="old", completion=str(number)) for number in range(100)]
     mixed = with_replay(new, old, 0.25, 0)
     assert [lesson for lesson in mixed if lesson in new] == new
-    assert len(mixed) == 8
-    assert len(with_replay(new, old[:1], 0.5, 0)) == 7
+    assert len(mixed) == 88
+    assert len(with_replay(new, old[:1], 0.5, 0)) == 67
+    assert len(with_replay([], old, 0.5, 0)) == 64, "a round that found nothing repeats what is known"
     assert with_replay(new, old, 0.0, 0) == new
     assert set(map(id, with_replay(new, old, 1.0, 0))) == set(map(id, old))

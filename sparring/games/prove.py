@@ -58,7 +58,7 @@ def prove(recipe: ProveRecipe, progress: Callable[[int, int], None] | None = Non
     env = KernelEnv(LIBRARY)
     judge = ProofJudge(env)
     check_judge(judge, controls())
-    prover = prover_of(recipe.search, env)
+    prover = prover_of(recipe.search, env, recipe.policy.max_prompt_tokens)
     teacher = TorchLearner(recipe.start, recipe.policy, reuse_logprobs=False, progress=progress)
     learner = TorchLearner(recipe.learner, recipe.policy, reuse_logprobs=False, progress=progress)
 
@@ -72,7 +72,7 @@ def prove(recipe: ProveRecipe, progress: Callable[[int, int], None] | None = Non
         shard_tasks=recipe.run.shard_tasks,
         start=lambda out, traces: start_policy(recipe, teacher, out, traces),
         prompts={"theorems": lambda: enough(theorems(recipe.data.pool, env, "data.pool"), recipe)},
-        pool=lambda number, prompts, created: pool_of(recipe, number, prompts["theorems"], created),
+        pool=lambda number, prompts, created: pool_of(recipe, number, prompts["theorems"]),
         game=game,
         examiner=prover,
         judge=judge,
@@ -80,7 +80,9 @@ def prove(recipe: ProveRecipe, progress: Callable[[int, int], None] | None = Non
             name: lambda source=source, key=f"data.evals.{name}": theorems(source, env, key)[: recipe.data.eval_tasks or None]
             for name, source in recipe.data.evals.items()
         },
-        rivals={"flat": prover_of(flat_rival(recipe.search), env)} if recipe.search.policy != "flat" else {},
+        rivals={"flat": prover_of(flat_rival(recipe.search), env, recipe.policy.max_prompt_tokens)}
+        if recipe.search.policy != "flat"
+        else {},
         traces=(lambda: trace_lessons(read_traces(recipe.data.traces, env), recipe.roles)) if recipe.data.traces else None,
         scratch=recipe.run.start == "scratch",
     )
@@ -96,7 +98,7 @@ def controls() -> Iterator[Control]:
 # ---------------------------------------------------------------------------------------------- search
 
 
-def prover_of(how: Settings, env: Env) -> Prover:
+def prover_of(how: Settings, env: Env, max_prompt: int = 1536) -> Prover:
     budget = Budget(seconds=how.seconds or None, calls=how.calls or None, tokens=how.tokens or None, steps=how.steps or None)
     rules = Rules(
         budget=budget,
@@ -106,22 +108,23 @@ def prover_of(how: Settings, env: Env) -> Prover:
         retries=how.retries,
         dedup=how.dedup,
     )
-    return Prover(env=env, rules=rules, policy=candidates_of(how))
+    # A token has a character at least, so nothing is asked that the model refuses to read.
+    return Prover(env=env, rules=rules, policy=candidates_of(how), max_prompt_chars=max_prompt)
 
 
 def candidates_of(how: Settings) -> Policy:
-    def sampling(n: int, tokens: int) -> Sampling:
-        return Sampling(n=n, beam=how.beam, temperature=how.temperature, top_p=1.0, max_new_tokens=tokens)
+    def sampling(n: int, tokens: int, beam: bool) -> Sampling:
+        return Sampling(n=n, beam=beam, temperature=how.temperature, top_p=1.0, max_new_tokens=tokens)
 
-    flat = Flat(actor=sampling(how.flat, how.max_tactic_tokens), length_norm=how.length_norm)
+    flat = Flat(actor=sampling(how.flat, how.max_tactic_tokens, how.beam), length_norm=how.length_norm)
     goals = Hierarchical(
-        planner=sampling(how.targets, how.max_target_tokens),
-        actor=sampling(how.tactics, how.max_tactic_tokens),
+        planner=sampling(how.targets, how.max_target_tokens, how.target_beam),
+        actor=sampling(how.tactics, how.max_tactic_tokens, how.beam),
         length_norm=how.length_norm,
     )
     if how.policy == "joint":
         tokens = how.max_target_tokens + how.max_tactic_tokens
-        return Joint(actor=sampling(how.targets, tokens), length_norm=how.length_norm)
+        return Joint(actor=sampling(how.targets, tokens, how.target_beam), length_norm=how.length_norm)
     policies: Mapping[str, Policy] = {"flat": flat, "rir": goals}
     return policies.get(how.policy) or Mixture(flat=flat, goals=goals, flat_weight=how.flat_weight)
 
@@ -155,7 +158,7 @@ def enough(tasks: list[Task], recipe: ProveRecipe) -> list[Task]:
     return tasks
 
 
-def pool_of(recipe: ProveRecipe, number: int, found: Sequence[Task], created: Sequence[Task]) -> list[Task]:
+def pool_of(recipe: ProveRecipe, number: int, found: Sequence[Task]) -> list[Task]:
     """The next statements of the pool, which is gone through again and again."""
     size = recipe.data.per_round
     start = (number - 1) * size
@@ -193,6 +196,8 @@ def start_policy(recipe: ProveRecipe, teacher: Learner, out: Path, traces: Seque
     if traces:
         teacher.learn(source, traces, out, stable_hash(recipe.run.seed, "start"))
         shutil.rmtree(source)
+    elif recipe.policy.path == UNTRAINED:
+        raise SparringError(f"{UNTRAINED} has random weights, so it needs proofs to learn from: --data.traces=world:train")
     else:
         source.rename(out)
 

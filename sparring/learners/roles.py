@@ -1,7 +1,7 @@
 """Proof steps as lessons for the roles of one model: flat prover, planner, actor (RiR, OpenReview H5hePMXKht sec. 3).
 
-A step is (state, tactic, state reached). The planner learns the state reached, the actor the tactic that reaches it, the flat
-prover the tactic alone. Where planner and actor weigh the same they share a row: the planner's answer ends where the
+A step is (state, tactic, state reached). The planner learns the state reached (or what is new in it), the actor the tactic that
+reaches it, the flat prover the tactic alone. Where planner and actor weigh the same they share a row: the planner's answer ends where the
 actor's begins, so ``state reached [PROOFSTEP] tactic`` teaches both (and the joint role) for little more than the price of one.
 """
 
@@ -12,20 +12,30 @@ from random import Random
 
 from sparring.config import Lore, Roles
 from sparring.game import Bout, Demo, Lesson, Step, stable_hash
-from sparring.prompts import actor_prompt, flat_prompt, is_target, joint_completion, one_line, planner_completion, planner_prompt
+from sparring.prompts import (
+    actor_prompt,
+    flat_prompt,
+    is_target,
+    joint_completion,
+    one_line,
+    planner_completion,
+    planner_prompt,
+    target_of,
+)
 
 
 def role_demos(step: Step, roles: Roles, weight: float = 1.0) -> Iterator[Demo]:
     """What each role learns from a step."""
     if roles.flat:
         yield _demo(flat_prompt(step.state), step.tactic, weight * roles.flat)
+    target = target_of(step.state, step.result, roles.target)
     if roles.planner == roles.actor > 0:
-        yield _demo(planner_prompt(step.state), joint_completion(step.result, step.tactic), weight * roles.planner)
+        yield _demo(planner_prompt(step.state), joint_completion(target, step.tactic), weight * roles.planner)
         return
     if roles.planner:
-        yield _demo(planner_prompt(step.state), planner_completion(step.result), weight * roles.planner)
+        yield _demo(planner_prompt(step.state), planner_completion(target), weight * roles.planner)
     if roles.actor:
-        yield _demo(actor_prompt(step.state, step.result), step.tactic, weight * roles.actor)
+        yield _demo(actor_prompt(step.state, target), step.tactic, weight * roles.actor)
 
 
 def _demo(prompt: str, completion: str, weight: float) -> Demo:
@@ -64,12 +74,17 @@ def hindsight_demos(step: Step, roles: Roles, weight: float) -> Iterator[Demo]:
 
 def _exposed(step: Step, roles: Roles) -> Iterator[Demo]:
     """A tactic of a proof under the planner's own, wrong idea of where it leads: what the actor will meet (exposure bias)."""
-    if step.target is not None and one_line(step.target) != one_line(step.result) and is_target(step.target, step.state):
+    reached = one_line(target_of(step.state, step.result, roles.target))
+    if step.target is not None and one_line(step.target) != reached and is_target(step.target, step.state):
         yield _demo(actor_prompt(step.state, step.target), step.tactic, roles.actor)
+
+
+FEWEST = 64
+"""Lessons that a round is taken to have when it found fewer: one that proved nothing must not end the run."""
 
 
 def with_replay(lessons: Sequence[Lesson], traces: Sequence[Lesson], share: float, seed: int) -> list[Lesson]:
     """``lessons`` with as many ``traces`` as make up ``share`` of the whole (all of them where there are fewer)."""
-    wanted = len(traces) if share >= 1.0 else round(len(lessons) * share / (1.0 - share))
+    wanted = len(traces) if share >= 1.0 else round(max(len(lessons), FEWEST) * share / (1.0 - share))
     replayed = Random(stable_hash(seed, "replay")).sample(traces, min(wanted, len(traces)))
     return [*(lessons if share < 1.0 else []), *replayed]

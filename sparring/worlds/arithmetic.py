@@ -162,6 +162,9 @@ def _identity_steps(equation: Expr) -> tuple[str, ...] | None:
 def _next_step(equation: Expr) -> Step | None:
     if reordered(equation[1]) != reordered(equation[2]):
         return simplify(equation, (*SIMPLIFYING, *EXPANDING))
+    computed = compute(equation)
+    if computed != equation and reordered(computed[1]) == reordered(computed[2]):
+        return "simpl", computed
     return _order(equation)
 
 

@@ -42,7 +42,7 @@ class _GivenUp(Exception):
 def style_of(*parts: object, inductive: bool = False) -> Style:
     """A style drawn for whatever ``parts`` name; most habits are rare, so that most proofs look alike."""
     rng = Random(stable_hash("style", *parts))
-    forward, assumption, one_by_one, split_first = (rng.random() < share for share in (0.3, 0.15, 0.2, 0.15))
+    forward, assumption, one_by_one, split_first = (rng.random() < share for share in (0.3, 0.15, 0.08, 0.15))
     return Style(forward, assumption, one_by_one, split_first, inductive)
 
 

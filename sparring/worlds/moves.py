@@ -281,7 +281,7 @@ def _witnesses(goal: Goal) -> Iterator[Move]:
     for part in _atoms(pattern):
         if part[0] == "eq":
             terms.update(dict.fromkeys(solutions(goal, part, "?0")))
-        for fact in goal.facts:
+        for _, fact in goal.hyps:
             for spine in spines(fact):
                 found = match(part, spine.conclusion, {}) or {}
                 if "?0" in found and not any(hole in format_expr(found["?0"]) for hole in spine.holes):

@@ -78,7 +78,7 @@ def impossible(rng: Random, size: int) -> Statement | None:
 def decided(rng: Random, size: int) -> Statement | None:
     """eq_dec, even_or_odd, le_total, mul_eq_zero."""
     name, other, *_ = names_from(PREDICATES, rng)
-    q = prop(rng.choice(("q", "K", "t")))
+    q = rng.choice([prop(rng.choice(("q", "K", "t"))), prop(other, Z), prop(other, U)])
 
     def P(term: Expr) -> Expr:
         return prop(name, term)
@@ -89,24 +89,27 @@ def decided(rng: Random, size: int) -> Statement | None:
     even, odd = add(Y, Y), ("succ", add(Y, Y))
     above = forall("x y", imp(le(X, Y), prop(relation, X, Y)))
     turned = forall("x y", imp(prop(relation, X, Y), prop(relation, Y, X)))
-    either = [P(X), q, P(ZERO)]
     kinds = [
-        [imp(eq(X, b), q), imp(negation(eq(X, b)), q), q],
-        [imp(negation(eq(X, b)), P(X)), P(b), P(X)],
+        [imp(eq(a, b), q), imp(negation(eq(a, b)), q), q],
+        [imp(negation(eq(a, b)), P(a)), P(b), P(a)],
+        [imp(eq(a, b), P(Z)), imp(negation(eq(a, b)), q), ("or", q, P(Z))],
         [imp(negation(eq(X, b)), q), ("or", eq(X, b), q)],
         [negation(("and", negation(eq(X, b)), negation(P(X)))), P(b), negation(negation(P(X)))],
         [forall("y", P(even)), forall("y", P(odd)), P(a)],
         [forall("y", imp(eq(X, even), q)), forall("y", imp(eq(X, odd), q)), q],
         [forall("y", P(even)), forall("y", prop(other, odd)), ("or", P(X), prop(other, X))],
         [above, turned, prop(relation, X, b)],
-        [imp(le(X, b), q), imp(le(b, X), q), q],
-        [imp(le(X, b), P(X)), imp(le(b, X), P(X)), P(X)],
+        [imp(le(a, b), q), imp(le(b, a), q), q],
+        [imp(le(a, b), P(a)), imp(le(b, a), P(a)), P(a)],
+        [imp(le(a, b), P(Z)), imp(le(b, a), q), ("or", P(Z), q)],
+        [forall("y", imp(eq(X, even), P(Y))), forall("y", imp(eq(X, odd), P(Y))), exists("y", P(Y))],
+        [forall("y", imp(eq(X, even), q)), forall("y", imp(eq(X, odd), P(Y))), ("or", q, exists("y", P(Y)))],
         [above, ("or", prop(relation, X, b), prop(relation, b, X))],
         [eq(mul(X, Y), ZERO), P(ZERO), ("or", P(X), P(Y))],
         [eq(mul(X, Y), ZERO), negation(eq(X, ZERO)), eq(Y, ZERO)],
         [eq(mul(X, b), ZERO), imp(eq(X, ZERO), q), imp(eq(b, ZERO), q), q],
         [eq(mul(X, X), ZERO), *rng.choice([[P(X), P(ZERO)], [P(ZERO), P(X)], [eq(X, ZERO)]])],
-        [eq(mul(X, Y), ZERO), imp(P(X), q), P(ZERO), negation(eq(Y, ZERO)), ("and", q, rng.choice(either))],
+        [eq(mul(X, Y), ZERO), imp(P(X), q), P(ZERO), negation(eq(Y, ZERO)), ("and", q, rng.choice([P(X), q, P(ZERO)]))],
     ]
     *premises, conclusion = rng.choice(kinds)
     if rng.random() < 0.4:

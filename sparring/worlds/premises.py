@@ -166,6 +166,3 @@ def early_induction(goal: Goal) -> Iterator[tuple[Move, Move]]:
 def is_stuck_on_numbers(goal: Goal) -> bool:
     """Whether lemmas and cases could be of use at all."""
     return speaks_of_numbers(goal.conclusion) or any(speaks_of_numbers(fact) for _, fact in goal.hyps)
-
-
-__all__ = ["case_lemmas", "case_moves", "early_induction", "induction_moves", "is_stuck_on_numbers", "lemma_moves"]

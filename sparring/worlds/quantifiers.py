@@ -27,11 +27,8 @@ RELATIONS = ("R T", "L E", "E F", "r t")
 X, Y, Z, U = map(var, "xyzu")
 
 
-def moved(rng: Random, size: int) -> Statement | None:
-    """Quantifiers taken out of, or into, connectives and negations."""
-    a, b, *_ = names_from(PREDICATES, rng)
-    A, B = prop(a, X), prop(b, X)
-    q = prop({"p": "t", "P": "U"}.get(a, "Q" if "Q" not in (a, b) else "W"))
+def _ways(A: Expr, B: Expr, B_of_y: Expr, q: Expr) -> tuple[list[tuple[Expr, Expr]], list[tuple[Expr, Expr]]]:
+    """(what is equivalent, what follows one way); A and B are about x."""
     both, either = ("and", A, B), ("or", A, B)
     pairs = [
         (forall("x", both), ("and", forall("x", A), forall("x", B))),
@@ -41,7 +38,7 @@ def moved(rng: Random, size: int) -> Statement | None:
         (exists("x", ("and", A, q)), ("and", exists("x", A), q)),
         (forall("x", imp(q, A)), imp(q, forall("x", A))),
         (negation(exists("x", both)), forall("x", imp(A, negation(B)))),
-        (exists("x y", ("and", A, prop(b, Y))), ("and", exists("x", A), exists("x", B))),
+        (exists("x y", ("and", A, B_of_y)), ("and", exists("x", A), exists("x", B))),
         (imp(("or", exists("x", A), exists("x", B)), q), forall("x", ("and", imp(A, q), imp(B, q)))),
         (forall("x", ("and", A, q)), ("and", forall("x", A), q)),
         (exists("x", ("or", A, q)), ("or", exists("x", A), q)),
@@ -56,6 +53,15 @@ def moved(rng: Random, size: int) -> Statement | None:
         (("and", forall("x", imp(A, B)), exists("x", negation(B))), exists("x", negation(A))),
         (("or", forall("x", A), q), forall("x", ("or", A, q))),
     ]
+    return pairs, ways
+
+
+def moved(rng: Random, size: int) -> Statement | None:
+    """Quantifiers taken out of, or into, connectives and negations."""
+    a, b, *_ = names_from(PREDICATES, rng)
+    A, B = prop(a, X), prop(b, X)
+    q = prop({"p": "t", "P": "U"}.get(a, "Q" if "Q" not in (a, b) else "W"))
+    pairs, ways = _ways(A, B, prop(b, Y), q)
     left, right = rng.choice([*pairs, *((right, left) for left, right in pairs), *ways])
     third = prop(names_from(PREDICATES, rng)[2], X)
     made = (

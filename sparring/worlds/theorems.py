@@ -47,7 +47,7 @@ HARDER = (13, 20)
 """Steps of the harder part of the pool."""
 
 SIZES = {"train": 2500, "pool": 1500, "validation": 200, "test": 300, "novel": 200, "hard": 300}
-MOST_NOVEL = 32
+MOST_NOVEL = 28
 """Theorems in ``novel`` that need the same reserved lemmas."""
 POOL_HARDER = 0.33
 """The share of the pool that is longer than any demonstration."""

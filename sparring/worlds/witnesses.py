@@ -37,7 +37,7 @@ def solutions(goal: Goal, equation: Expr, hole: str) -> Iterator[Expr]:
 
 
 def polynomial_of(term: Expr) -> Whole:
-    return dict(polynomial(term))
+    return dict(sorted(polynomial(term)))
 
 
 def _minus(left: Whole, right: Whole) -> dict[Monomial, int]:

@@ -1,0 +1,282 @@
+"""The prove game from its command line, with a real tiny model: play, show, prove, trace, doctor, and what each mistake is told."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sparring.config import ProveRecipe, Search
+from sparring.envs.embedded import KernelEnv
+from sparring.errors import SparringError
+from sparring.game import Attempt, Demo, Sampling, make_task
+from sparring.games.prove import candidates_of, controls, flat_rival, pool_of, prove, theorems
+from sparring.judges.program import check_judge
+from sparring.judges.proof import ProofJudge
+from sparring.proofs import comparisons, proofs_found
+from sparring.records import BOUTS, LESSONS, TASKS
+from sparring.rundir import RunDir
+from sparring.solvers.hierarchy import Flat, Hierarchical, Joint, Mixture
+from sparring.trace import read_trace
+from sparring.worlds.lemmas import LIBRARY, RESERVED
+from sparring.worlds.theorem_splits import held_out, split
+from tests.conftest import run_cli
+
+RECIPE = """
+game = "prove"
+
+[run]
+rounds = 1
+shard_tasks = 3
+
+[data]
+pool = "pool.jsonl"
+traces = "traces.parquet"
+per_round = 4
+eval_tasks = 2
+evals = { test = "world:test" }
+
+[start]
+lr = 3e-3
+batch = 4
+epochs = 2
+
+[search]
+calls = 40
+live = 4
+max_target_tokens = 24
+
+[learner]
+batch = 8
+
+[evaluation]
+bootstrap = 20
+"""
+POOL = ["forall p, p -> p", "forall p q, p /\\ q -> q /\\ p", "forall x, 0 + x = x", "forall p q, p -> p \\/ q"]
+Sparring = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def sparring(capsys: pytest.CaptureFixture[str]) -> Sparring:
+    def run(*words: object) -> tuple[int, str, str]:
+        code = run_cli(*words)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small run that was traced and played from the command line."""
+    folder = tmp_path_factory.mktemp("prove")
+    proofs = [{"text": lemma.statement, "script": lemma.script} for lemma in LIBRARY[:6]]
+    (folder / "proofs.jsonl").write_text("".join(json.dumps(proof) + "\n" for proof in proofs))
+    (folder / "pool.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in POOL))
+    (folder / "small.toml").write_text(RECIPE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert run_cli("trace", "traces.parquet", "--theorems=proofs.jsonl") == 0
+        assert run_cli("play", "small.toml") == 0
+    return folder
+
+
+@pytest.fixture
+def here(played: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(played)
+    return Path("runs/small")
+
+
+# ---------------------------------------------------------------------------------------------- play and show
+
+
+def test_a_round_leaves_its_phases(here: Path):
+    run = RunDir(here)
+    traces, lessons = (run.read(f"round-00{number}/lessons", LESSONS) or [] for number in (0, 1))
+    assert len(traces) == 2 * len(read_trace(Path("traces.parquet")))  # the flat row, and the one of planner and actor
+    assert lessons
+    assert all(isinstance(lesson, Demo) for lesson in [*traces, *lessons])
+    probe = run.read("round-001/probe", BOUTS) or []
+    assert [bout.task.text for bout in probe] == [task.text for task in theorems("pool.jsonl", KernelEnv(), "pool")]
+    for bout in probe:
+        stats = bout.attempts[0].stats
+        assert {"planner_s", "actor_s", "env_s", "total_s", "nodes", "searched", "calls", "tokens", "steps", "status"} <= set(
+            stats
+        )
+        assert bout.verdicts[0].solved == (stats["status"] == "proved")
+    assert (here / "round-000" / "eval-test").exists()
+    assert not (here / "round-000" / "eval-test@flat").exists()
+    assert (here / "round-001" / "eval-test@flat").exists(), "the last policy also searches without goals"
+    assert not list(here.glob("round-000/untaught"))
+
+
+def test_conjectures_are_new_and_come_from_what_was_proved(here: Path):
+    run = RunDir(here)
+    proved = {bout.task.id for bout in run.read("round-001/probe", BOUTS) or [] if bout.verdicts[0].solved}
+    for task in run.read("round-001/proposals", TASKS) or []:
+        assert task.parent in proved
+        assert task.rejected is not None or task.meta["key"] not in held_out()
+
+
+def test_show(here: Path, sparring: Sparring):
+    code, out, err = sparring("show", here)
+    assert (code, err) == (0, "")
+    for words in ("proved in %", "planner", "environment", "the flat search with the same budget", "theta1 against theta0"):
+        assert words in out
+    last = json.loads((here / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["evals"]["test"]["search"]["calls"] > 0
+    (found,) = comparisons(RunDir(here), 1, ProveRecipe().evaluation)
+    assert (found.name, found.rival) == ("test", "flat")
+    assert proofs_found(RunDir(here), 7, 3) == []
+
+
+def test_a_finished_run_is_played_on(here: Path, tmp_path: Path, sparring: Sparring, monkeypatch: pytest.MonkeyPatch):
+    shutil.copytree(Path.cwd(), tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    Path("pool.jsonl").unlink()  # the run has its own copy
+    Path("traces.parquet").unlink()
+    code, out, err = sparring("resume", here, "--run.rounds=2", "--accept-changes", "--creator.kind=both")
+    assert (code, err) == (0, "")
+    assert "theta2" in out
+
+
+# ---------------------------------------------------------------------------------------------- prove
+
+
+def test_prove_prints_the_proof_and_two_scripts(here: Path, tmp_path: Path, sparring: Sparring):
+    code, out, err = sparring(
+        "prove", "forall n, 0 + n = n", f"--run={here}", "--tree", "--search.calls=400", "--search.retries=3"
+    )
+    assert (code, err) == (0, "")
+    assert "proved, and checked by the kernel" in out
+    assert "printed, not checked" in out or shutil.which("lean")
+    assert "Qed." in out
+    if shutil.which("coqc"):
+        # From the Coq file's first comment to the Lean file's.
+        start, end = out.index("(*"), out.index("--", out.index("Qed."))
+        (tmp_path / "found.v").write_text(out[start:end])
+        subprocess.run(["coqc", "-q", "found.v"], cwd=tmp_path, check=True)
+
+
+@pytest.mark.parametrize(
+    ("statement", "code", "words"),
+    [
+        ("forall p q, p \\/ q -> p", 1, "false: p false, q true"),
+        ("forall n, n + 1 = n", 1, "false: x = 0"),
+        ("forall p, p \\/ ~ p", 1, "no proof found"),
+        ("forall p, p ->", 2, "is no statement"),
+        ("p -> p", 2, "unknown name p"),
+    ],
+)
+def test_what_cannot_be_proved(here: Path, sparring: Sparring, statement: str, code: int, words: str):
+    found, out, err = sparring("prove", statement, f"--run={here}")
+    assert found == code
+    assert words in out + err
+    assert "Traceback" not in err
+
+
+def test_prove_needs_a_prover(here: Path, small_run: Path, sparring: Sparring):
+    for run, words in (("nowhere", "there is no such folder"), (small_run, "is a run of the align game")):
+        code, _, err = sparring("prove", "0 = 0", f"--run={run}")
+        assert code == 2
+        assert words in err
+
+
+# ---------------------------------------------------------------------------------------------- parts and mistakes
+
+
+def test_the_judge_is_judged():
+    env = KernelEnv(LIBRARY)
+    check_judge(ProofJudge(env), controls())
+
+
+def test_a_searcher_is_not_believed():
+    judge = ProofJudge(KernelEnv())
+    task = make_task("forall p q, p -> q")
+    attempts = (
+        Attempt(answer="intros", stats={"status": "proved"}),
+        Attempt(answer="", stats={"status": "exhausted"}),
+        Attempt(answer="", fault="the prover died"),
+    )
+    ((lied, gave_up, broke),) = judge.judge([task], [attempts])
+    assert not lied.solved
+    assert (gave_up.solved, gave_up.fault, gave_up.note) == (False, None, "exhausted")
+    assert broke.fault == "no proof: the prover died"
+
+
+def test_search_settings_are_candidate_policies():
+    kinds = {name: candidates_of(Search.model_validate({"policy": name})) for name in ("flat", "rir", "joint", "mixture")}
+    assert [type(kinds[name]) for name in kinds] == [Flat, Hierarchical, Joint, Mixture]
+    rival = flat_rival(Search(flat=3, targets=4, tactics=2, calls=99))
+    assert (rival.policy, rival.flat, rival.calls) == ("flat", 11, 99)
+    flat = kinds["flat"]
+    assert isinstance(flat, Flat)
+    assert flat.actor == Sampling(
+        n=Search().flat, beam=True, temperature=1.0, top_p=1.0, max_new_tokens=Search().max_tactic_tokens
+    )
+
+
+def test_the_pool_is_gone_through_again():
+    recipe = ProveRecipe.model_validate({"data": {"per_round": 2}})
+    tasks = [make_task(str(number)) for number in range(3)]
+    assert [[task.text for task in pool_of(recipe, number, tasks)] for number in (1, 2, 3)] == [
+        ["0", "1"],
+        ["2", "0"],
+        ["1", "2"],
+    ]
+
+
+def test_premises_of_the_novel_split_are_taught_by_nothing():
+    taught = {name for task in split("train") for name in task.meta["premises"]}
+    assert not taught & RESERVED
+    assert all(RESERVED & set(task.meta["premises"]) for task in split("novel"))
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("--data.per_round=99", "data.pool has 4 different statements and a round searches 99"),
+        ("--data.traces=world:test", "has no proofs"),
+        ("--data.traces=pool.jsonl", "is not a trace"),
+        ("--data.traces=", "has random weights"),
+        ("--data.pool=world:chess", "has no split 'chess'"),
+    ],
+)
+def test_mistakes_are_told(here: Path, sparring: Sparring, override: str, words: str, tmp_path: Path):
+    code, _, err = sparring("play", "small.toml", override, f"--run.folder={tmp_path}")
+    assert code == 2
+    assert words in err
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"learner": {"loss": "dpo"}}, "learner.loss is dpo; the prove game teaches demonstrations, so set it to sft"),
+        ({"search": {"targets": 0}}, "search.targets 0 leaves search.policy mixture without candidates"),
+        ({"search": {"flat_weight": 1.0}}, "search.flat_weight = 1.0"),
+        ({"solver": {"n": 3}}, "unknown key solver"),
+    ],
+)
+def test_impossible_recipes(values: dict[str, dict[str, object]], words: str):
+    from sparring.recipe import parse_recipe
+
+    with pytest.raises(SparringError) as refused:
+        parse_recipe({"game": "prove", **values})
+    assert words in str(refused.value)
+
+
+def test_a_statement_that_is_none_is_refused_with_its_line(here: Path, tmp_path: Path):
+    (tmp_path / "bad.jsonl").write_text('{"text": "forall p, p -> p"}\n{"text": "forall p, p ->"}\n')
+    with pytest.raises(SparringError, match=r"line 2: 'forall p, p ->' cannot be judged"):
+        theorems(str(tmp_path / "bad.jsonl"), KernelEnv(), "data.pool")
+
+
+def test_the_plan_names_every_part():
+    plan = prove(ProveRecipe())
+    assert set(plan.evals) == {"test", "novel", "hard"}
+    assert set(plan.rivals) == {"flat"}
+    assert prove(ProveRecipe.model_validate({"search": {"policy": "flat"}})).rivals == {}
