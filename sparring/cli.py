@@ -74,6 +74,7 @@ def resume(
 
 
 def _play(recipe: Recipe, accept_changes: bool) -> None:
+    from sparring.config import ProveRecipe
     from sparring.console import ConsoleWatch, make_console
     from sparring.engines import Local
     from sparring.games.plans import plan_of
@@ -99,11 +100,14 @@ def _play(recipe: Recipe, accept_changes: bool) -> None:
         _set_handlers(signal.SIG_IGN)  # nothing is left to stop
         console.print(f"\nstopped; what is finished is kept. Go on with:\n  sparring resume {root}", soft_wrap=True)
         raise typer.Exit(130) from None
-    _show(root, prompts=3)
+    _show(root, prompts=2 if isinstance(recipe, ProveRecipe) else 3)
+    use = f"sparring eval {root} --tasks=world:hard --n=6"
+    if isinstance(recipe, ProveRecipe):
+        use = f"sparring prove 'forall p q, p \\/ q -> q \\/ p' --run {root}"
     console.print(
         f"\nThe run lies in {root}; its last policy is an ordinary checkpoint folder. Next:\n"
         f"  sparring show {root} --prompts=20\n"
-        f"  sparring eval {root} --tasks=world:hard --n=6\n"
+        f"  {use}\n"
         f"  sparring resume {root} --run.rounds={recipe.run.rounds + 1} --accept-changes",
         soft_wrap=True,
     )
@@ -130,9 +134,9 @@ def _stopper() -> Callable[[int, FrameType | None], None]:
 @app.command()
 def show(
     run: Annotated[Path, typer.Argument(help="A run directory.")],
-    prompts: Annotated[int, typer.Option(help="How many created prompts to show per round.")] = 5,
+    prompts: Annotated[int, typer.Option(help="How many created prompts, or proofs, to show.")] = 5,
 ) -> None:
-    """Rounds, scores, faults, ties, refusals, and the top created prompts with their lineage and return."""
+    """What a run did and what came of it: tables, and created prompts with their lineage or proofs with their targets."""
     _show(run, prompts)
 
 

@@ -19,7 +19,7 @@ from random import Random
 import pyarrow as pa
 
 from sparring import session
-from sparring.config import AlignRecipe, AlignRun, Conjectures, Creator, Evaluation, ProveRecipe, Run
+from sparring.config import AlignRecipe, AlignRun, Conjectures, Creator, Evaluation, ProveRecipe, ProveRun
 from sparring.creators.conjecture import Conjecturer, Symbolic
 from sparring.creators.evolve import Evolver, SymbolicRewriter
 from sparring.envs.embedded import KernelEnv
@@ -125,7 +125,7 @@ def plan() -> Plan:
 
 # ------------------------------------------------------------------------------------------------------------ the prove game
 
-PROVE_RECIPE = ProveRecipe(run=Run(name="killed", rounds=2, shard_tasks=3), evaluation=Evaluation(bootstrap=10))
+PROVE_RECIPE = ProveRecipe(run=ProveRun(name="killed", rounds=2, shard_tasks=3), evaluation=Evaluation(bootstrap=10))
 TACTICS = ("intro", "assumption", "rfl", "simpl", "split", "left", "right", "cases h", "rewrite add_0_r", "rewrite h", "sorry")
 
 

@@ -47,5 +47,5 @@ def check_judge(judge: Judge, controls: Iterable[Control]) -> None:
         if above.fault or below.fault or above.score <= below.score:
             raise SparringError(
                 f"the judge does not put the good answer {good!r} (score {above.score}, {above.fault or above.note}) above the bad "
-                f"answer {bad!r} (score {below.score}, {below.fault or below.note}) for {task.text!r}; mend the judge or its controls"
+                f"answer {bad!r} (score {below.score}, {below.fault or below.note}) for {task.text!r}; mend judge.grade or judge.controls"
             )
