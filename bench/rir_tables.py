@@ -1,6 +1,6 @@
 """Provers at equal budgets on the embedded theorems: flat, RiR and their mixture, best-first and MCTS; and rounds of the game.
 
-    python -m bench.rir_tables [--seeds 5] [--game-seeds 3] [--jobs 2] [--tokens 4096] [--only policies,search,game]
+    python -m bench.rir_tables [--seeds 5] [--game-seeds 3] [--jobs 2] [--tokens 1500] [--only policies,search,game]
 
 Every seed trains one policy from scratch on the traces (as recipes/rir-tiny.toml does); all methods search with it. A search ends
 with its proof, or when it has generated ``--tokens`` tokens, the largest budget of all; comparisons at smaller budgets of tokens, calls
@@ -40,30 +40,31 @@ class Method:
     changes: tuple[tuple[str, Any], ...] = ()
 
 
-def flat(n: int) -> tuple[tuple[str, Any], ...]:
-    return (("policy", "flat"), ("flat", n))
+def flat(n: int, retries: int = 2) -> tuple[tuple[str, Any], ...]:
+    """``n`` tactics by beam; sampled anew, so often, once all have been tried."""
+    return (("policy", "flat"), ("flat", n), ("retries", retries), ("again", 0.0))
 
 
-def rir(targets: int, tactics: int) -> tuple[tuple[str, Any], ...]:
-    """The paper's rule: scores are sums of log-probs."""
-    return (("policy", "rir"), ("targets", targets), ("tactics", tactics), ("target_beam", True), ("length_norm", 0.0))
-
+RIR = (("policy", "rir"), ("length_norm", 0.0), ("retries", 2), ("again", 0.0))
+"""The paper's rule: scores are sums of log-probs. Targets and tactics are as many as the mixture's."""
+MCTS = (("algorithm", "mcts"),)
 
 METHODS = (
     Method("flat best-first", flat(8)),
-    Method("flat MCTS", (*flat(8), ("algorithm", "mcts"))),
-    Method("RiR best-first", rir(4, 2)),
-    Method("RiR MCTS", (*rir(4, 2), ("algorithm", "mcts"))),
+    Method("flat MCTS", (*flat(8), *MCTS)),
+    Method("RiR best-first", RIR),
+    Method("RiR MCTS", (*RIR, *MCTS)),
     Method("mixture"),
 )
 ABLATIONS = (
+    Method("flat best-first, never again", flat(8, 0)),
     Method("flat best-first, 16 tactics", flat(16)),
-    Method("mixture, MCTS", (("algorithm", "mcts"),)),
+    Method("mixture, MCTS", MCTS),
     Method("mixture, no dedup", (("dedup", False),)),
-    Method("mixture, K=2", (("targets", 2),)),
-    Method("mixture, K=8", (("targets", 8),)),
-    Method("mixture, flat weight 0.25", (("flat_weight", 0.25),)),
-    Method("mixture, flat weight 0.75", (("flat_weight", 0.75),)),
+    Method("mixture, K=1", (("targets", 1), ("tactics", 12))),
+    Method("mixture, K=4", (("targets", 4), ("tactics", 3))),
+    Method("mixture, both at once", (("goals_from", 0),)),
+    Method("mixture, both at once, flat weight 0.9", (("goals_from", 0), ("flat_weight", 0.9))),
     Method("mixture, summed log-probs", (("length_norm", 0.0),)),
 )
 ARMS = {
@@ -86,7 +87,7 @@ def policy_of(folder: Path, seed: int) -> Path:
         out.parent.mkdir(parents=True, exist_ok=True)
         work = folder / "policies" / f"work-{seed}" / "policy"
         work.parent.mkdir(exist_ok=True)
-        plan = plan_of(load_recipe(RECIPE, [f"--run.seed={seed}"]))
+        plan = plan_of(load_recipe(RECIPE, [f"--run.seed={seed}", "--data.trace_theorems=0"]))
         assert plan.traces is not None
         if not work.exists():
             plan.start(work, plan.traces())
@@ -95,7 +96,7 @@ def policy_of(folder: Path, seed: int) -> Path:
     return out
 
 
-def search(folder: Path, seed: int, method: Method, tokens: int) -> None:
+def search(folder: Path, seed: int, method: Method, tokens: int, theorems: int) -> None:
     """All splits searched by one method with one seed's policy; a file of rows."""
     from sparring.config import ProveRecipe
     from sparring.engines import Local
@@ -120,7 +121,7 @@ def search(folder: Path, seed: int, method: Method, tokens: int) -> None:
     rows: list[Row] = []
     with Local(recipe.policy).serve(policy_of(folder, seed)) as model:
         for name in SPLITS:
-            tasks = list(split(name))
+            tasks = list(split(name))[:theorems]
             attempts = prover.attempt(tasks, model, seed)
             verdicts = ProofJudge(env).judge(tasks, attempts)
             bouts = [Bout(task=t, attempts=a, verdicts=v) for t, a, v in zip(tasks, attempts, verdicts, strict=True)]
@@ -150,7 +151,12 @@ def play_game(folder: Path, seed: int, rounds: int) -> None:
     searches = round(recipe.data.per_round * (1 + recipe.creator.fraction))
     place, first = folder / "game" / f"seed-{seed}", None
     for name, overrides in ARMS.items():
-        own = [f"--run.seed={seed}", f"--run.rounds={rounds}", *(text.format(searches=searches) for text in overrides)]
+        own = [
+            f"--run.seed={seed}",
+            f"--run.rounds={rounds}",
+            "--data.trace_theorems=0",
+            *(text.format(searches=searches) for text in overrides),
+        ]
         play_arm(RECIPE, place, name.replace(" ", "-"), own, first)
         first = first or Base(place / name.replace(" ", "-"), ["round-000", "evals", "prompts"])
 
@@ -204,9 +210,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--game-seeds", type=int, default=3)
+    parser.add_argument("--ablation-seeds", type=int, default=2)
+    parser.add_argument("--theorems", type=int, default=100, help="of each split")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--tokens", type=int, default=4096)
+    parser.add_argument("--tokens", type=int, default=1500)
     parser.add_argument("--only", default="policies,search,game")
     parser.add_argument("--folder", type=Path, default=Path("runs/rir-tables"))
     options = parser.parse_args()
@@ -224,7 +232,12 @@ def main() -> None:
     for part in parts:
         run_all(jobs[part], options.jobs)
     rows = [json.loads(line) for path in sorted((folder / "search").glob("*.jsonl")) for line in path.read_text().splitlines()]
-    facts = {"seeds": options.seeds, "tokens": options.tokens, "rounds": options.rounds}
+    facts = {
+        "seeds": options.seeds,
+        "tokens": options.tokens,
+        "theorems of each split": options.theorems,
+        "rounds": options.rounds,
+    }
     write_report(rows, Path("bench/results"), facts, list(game_rows(folder)))
 
 

@@ -170,6 +170,8 @@ class Theorems(Record):
     traces: str = "world:train"
     """Proofs that the first policy learns from: ``world:SPLIT`` with scripts, a .parquet file that ``sparring trace`` wrote, or "" for
     none (the policy plays as it is)."""
+    trace_theorems: Annotated[int, Field(ge=0)] = 0
+    """Theorems of ``world:SPLIT`` whose proofs are used, from its beginning; 0: all."""
     evals: dict[Name, str] = {"test": "world:test", "novel": "world:novel", "hard": "world:hard"}
     eval_tasks: Annotated[int, Field(ge=0)] = 0
     """Statements of each evaluation set that are used, from its beginning; 0: all."""
@@ -221,18 +223,21 @@ class Search(Record):
     algorithm: Literal["best_first", "mcts"] = "best_first"
     flat: Annotated[int, Field(ge=0)] = 4
     """Tactics from the state alone, per expanded state."""
-    targets: Annotated[int, Field(ge=0)] = 4
+    targets: Annotated[int, Field(ge=0)] = 2
     """Next states that the planner proposes, per expanded state."""
-    tactics: Count = 1
+    tactics: Count = 6
     """Tactics of the actor for each of them."""
+    goals_from: Annotated[int, Field(ge=0)] = 1
+    """In the mixture: the expansion of a state from which on candidates are goal-driven. 0: both kinds at once. 1: flat candidates
+    first, goal-driven ones where a state is worth a second expansion."""
     flat_weight: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
-    """The mixture's share of the flat candidates; the goal-driven ones have the rest."""
+    """The share of the flat candidates where both kinds come at once; the goal-driven ones have the rest."""
     length_norm: Fraction = 0.5
     """Scores are log-probs over (number of tokens) to this power."""
     beam: bool = True
     """The likeliest tactics by beam search; otherwise sampled."""
-    target_beam: bool = False
-    """The same for the planner's targets. A beam prefers short ones: "no goals" is a likelier text than any long state."""
+    target_beam: bool = True
+    """The same for the planner's targets."""
     temperature: Positive = 1.0
     max_tactic_tokens: Count = 24
     max_target_tokens: Count = 64
@@ -241,7 +246,9 @@ class Search(Record):
     live: Count = 64
     """Statements searched at once."""
     retries: Annotated[int, Field(ge=0)] = 1
-    """Times that a state is expanded again when nothing else is open."""
+    """Times that a state may be expanded again, for other candidates."""
+    again: NonNegative = 2.0
+    """Handicap (nats) of a state for every expansion it has had, in best_first; 0: again only when nothing else is open."""
     dedup: bool = True
     """Equal states of a statement are one node."""
     puct: Positive = 1.0
@@ -336,6 +343,11 @@ class ProveRecipe(Recipe):
         for key, how in (("start", self.start), ("learner", self.learner)):
             if how.loss != "sft":
                 raise ValueError(f"{key}.loss is {how.loss}; the prove game teaches demonstrations, so set it to sft")
+        if self.search.policy == "mixture" and self.search.goals_from > self.search.retries:
+            raise ValueError(
+                f"search.goals_from {self.search.goals_from} is a later expansion than search.retries {self.search.retries} allows, "
+                f"so no candidate would be goal-driven; set it to 0, or --search.retries={self.search.goals_from}"
+            )
         wanted = {"flat": ("flat",), "rir": ("targets",), "joint": ("targets",), "mixture": ("flat", "targets")}
         for name in wanted[self.search.policy]:
             if not getattr(self.search, name):

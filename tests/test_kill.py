@@ -26,7 +26,7 @@ def test_killed_at_every_commit(tmp_path: Path, game: str):
     script = [sys.executable, str(ROOT / "tests" / "killed.py"), str(tmp_path), game]
     done = subprocess.run(script, capture_output=True, text=True, check=True, env=ENVIRONMENT)
     found = json.loads(done.stdout)
-    assert found["commits"] > 40
+    assert found["commits"] > 30
     assert found["wrong"] == [], "resumed runs that end with other bytes than the one that was not killed"
     assert found["again"], "killed after every single commit, it still ends with the same bytes"
     assert found["processes"] == found["commits"] + 1, "every process got one commit further"

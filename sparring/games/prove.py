@@ -83,7 +83,9 @@ def prove(recipe: ProveRecipe, progress: Callable[[int, int], None] | None = Non
         rivals={"flat": prover_of(flat_rival(recipe.search), env, recipe.policy.max_prompt_tokens)}
         if recipe.search.policy != "flat"
         else {},
-        traces=(lambda: trace_lessons(read_traces(recipe.data.traces, env), recipe.roles)) if recipe.data.traces else None,
+        traces=(lambda: trace_lessons(read_traces(recipe.data.traces, env, recipe.data.trace_theorems), recipe.roles))
+        if recipe.data.traces
+        else None,
         scratch=recipe.run.start == "scratch",
     )
 
@@ -102,7 +104,8 @@ def prover_of(how: Settings, env: Env, max_prompt: int = 1536) -> Prover:
     budget = Budget(seconds=how.seconds or None, calls=how.calls or None, tokens=how.tokens or None, steps=how.steps or None)
     rules = Rules(
         budget=budget,
-        algorithm=BestFirst if how.algorithm == "best_first" else lambda: Mcts(c=how.puct),
+        algorithm=(lambda: BestFirst(again=how.again)) if how.algorithm == "best_first" else lambda: Mcts(c=how.puct),
+        interleave=how.algorithm == "best_first" and how.again > 0,
         width=how.width,
         live=how.live,
         retries=how.retries,
@@ -126,12 +129,12 @@ def candidates_of(how: Settings) -> Policy:
         tokens = how.max_target_tokens + how.max_tactic_tokens
         return Joint(actor=sampling(how.targets, tokens, how.target_beam), length_norm=how.length_norm)
     policies: Mapping[str, Policy] = {"flat": flat, "rir": goals}
-    return policies.get(how.policy) or Mixture(flat=flat, goals=goals, flat_weight=how.flat_weight)
+    return policies.get(how.policy) or Mixture(flat=flat, goals=goals, flat_weight=how.flat_weight, goals_from=how.goals_from)
 
 
 def flat_rival(how: Settings) -> Settings:
-    """The flat prover with as many tactics per state and the same budget."""
-    return how.model_copy(update={"policy": "flat", "flat": how.flat + how.targets * how.tactics})
+    """The flat prover under the same budget: twice the tactics, since it needs no others; sampled again when all have been tried."""
+    return how.model_copy(update={"policy": "flat", "flat": 2 * how.flat, "retries": 2, "again": 0.0})
 
 
 # ---------------------------------------------------------------------------------------------- theorems
@@ -165,10 +168,10 @@ def pool_of(recipe: ProveRecipe, number: int, found: Sequence[Task]) -> list[Tas
     return [found[place % len(found)] for place in range(start, start + size)]
 
 
-def read_traces(source: str, env: Env) -> list[Step]:
-    """The steps of the proofs that come with ``world:SPLIT``, or of a .parquet file that ``sparring trace`` wrote."""
+def read_traces(source: str, env: Env, most: int = 0) -> list[Step]:
+    """The steps of the first ``most`` proofs (0: all) of ``world:SPLIT``, or all of a .parquet file that ``sparring trace`` wrote."""
     if source.startswith("world:"):
-        rows = trace(env, proofs_of(split(source.removeprefix("world:")), source))
+        rows = trace(env, proofs_of(split(source.removeprefix("world:")), source)[: most or None])
     else:
         rows = read_trace(Path(source).expanduser())
     return [Step(state=row.state_before, tactic=row.tactic, result=row.state_after, role="trace", used=True) for row in rows]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -39,6 +40,14 @@ class Ask:
         self._seed, self._retry = stable_hash(seed, "expand", retry), retry
         self.spent: dict[int, Spent] = defaultdict(Spent)
         """By the number of the state."""
+
+    def since(self, retry: int) -> Ask | None:
+        """The same, counting expansions from that one on; None before it."""
+        if self._retry < retry:
+            return None
+        later = copy(self)
+        later._retry = self._retry - retry
+        return later
 
     def __call__(self, role: str, how: Sampling, prompts: Sequence[tuple[int, str]]) -> list[list[Sample]]:
         """The answers to each prompt, which is asked on behalf of a state's number; those that were cut off are left out."""
@@ -94,7 +103,9 @@ class Hierarchical:
     length_norm: float = 0.0
 
     def propose(self, states: Sequence[str], ask: Ask) -> list[list[Candidate]]:
-        planned = ask("planner", replace(self.planner, stop=STEP), [(number, planner_prompt(state)) for number, state in enumerate(states)])
+        planned = ask(
+            "planner", replace(self.planner, stop=STEP), [(number, planner_prompt(state)) for number, state in enumerate(states)]
+        )
         plans = [
             (number, plan)
             for number, group in enumerate(planned)
@@ -152,12 +163,18 @@ class Mixture:
     flat: Flat
     goals: Hierarchical
     flat_weight: float = 0.5
+    goals_from: int = 0
+    """The expansion of a state from which on candidates are goal-driven. 0: both kinds at once. 1: the cheap flat candidates first,
+    the dear goal-driven ones for a state that is worth a second expansion."""
 
     def __post_init__(self) -> None:
         if not 0 < self.flat_weight < 1:
             raise SparringError(f"flat_weight {self.flat_weight} must lie between 0 and 1; for one kind alone use flat or rir")
 
     def propose(self, states: Sequence[str], ask: Ask) -> list[list[Candidate]]:
+        if self.goals_from:
+            later = ask.since(self.goals_from)
+            return self.goals.propose(states, later) if later else self.flat.propose(states, ask)
         pairs = zip(self.flat.propose(states, ask), self.goals.propose(states, ask), strict=True)
         return [self._mix(flat, goals) for flat, goals in pairs]
 

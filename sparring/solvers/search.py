@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 
-from sparring.game import Attempt, Env, Outcome, Rejected, Task
+from sparring.game import Attempt, Env, Goals, Outcome, Rejected, Task
 from sparring.prompts import one_line
 from sparring.solvers.budget import Budget, Spent
 from sparring.solvers.choose import BestFirst, Choose
@@ -44,7 +44,9 @@ class Rules:
     live: int = 64
     """Theorems in one wave, at most; the others wait."""
     retries: int = 0
-    """How often a goal may be expanded again, for other candidates, when its theorem has nothing else left to try."""
+    """How often a goal may be expanded again, for other candidates."""
+    interleave: bool = False
+    """Goals are expanded again along with new ones, as the algorithm orders them; else when their theorem has nothing else left."""
     dedup: bool = True
     """Equal goals of a theorem are one; False: wherever a goal comes up it is searched anew (ablation)."""
     max_steps_kept: int = 256
@@ -87,7 +89,10 @@ class Search:
         spent = Spent(env_s=self.rules.clock() - begun)
         if isinstance(root, Rejected):
             return unstarted(root, spent)
-        return Theorem(place, Tree(root, dedup=self.rules.dedup), self.rules.algorithm(), spent)
+        return Theorem(place, self._tree(root), self.rules.algorithm(), spent)
+
+    def _tree(self, root: Goals) -> Tree:
+        return Tree(root, dedup=self.rules.dedup, round=self.rules.retries if self.rules.interleave else 0)
 
     def _wave(self, live: Sequence[Theorem]) -> None:
         begun = self.rules.clock()

@@ -12,9 +12,46 @@ if TYPE_CHECKING:
 PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
 _MARKERS = ("[CURRENT GOAL]", "[TARGET GOAL]", "[PROOFSTEP]", "[LEMMA]", "[THEOREM]", "[CONJECTURE]", "no", "goals")
 _SIGNS = ("\n", "⊢", ":", ",", ".", "(", ")", "[", "]", "|", ":=", "->", "<-", "<->", "<>", "/\\", "\\/", "~", "=", "+", "*", ";")
-_WORDS = """forall exists S False True N Prop intro intros exact apply assumption split constructor left right destruct cases exfalso
-contradiction revert clear rfl reflexivity simpl symmetry rewrite induction have assert specialize injection discriminate trivial
-as in at with""".split()
+_WORDS = (
+    "forall",
+    "exists",
+    "S",
+    "False",
+    "True",
+    "N",
+    "Prop",
+    "intro",
+    "intros",
+    "exact",
+    "apply",
+    "assumption",
+    "split",
+    "constructor",
+    "left",
+    "right",
+    "destruct",
+    "cases",
+    "exfalso",
+    "contradiction",
+    "revert",
+    "clear",
+    "rfl",
+    "reflexivity",
+    "simpl",
+    "symmetry",
+    "rewrite",
+    "induction",
+    "have",
+    "assert",
+    "specialize",
+    "injection",
+    "discriminate",
+    "trivial",
+    "as",
+    "in",
+    "at",
+    "with",
+)
 _NAMES = [f"{base}{number}" for base in ("h", "x", "y", "z", "u", "v", "w", "ih") for number in ("", *range(1, 10))]
 _LETTERS = [*"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"]
 _CHARACTERS = [*map(chr, range(33, 127))]
