@@ -34,7 +34,7 @@ from sparring.records import Kind, read_parquet, write_parquet
 T = TypeVar("T")
 U = TypeVar("U")
 
-FORMAT = 1
+FORMAT = 2
 UNREPEATABLE = ("provenance.jsonl", "timings.jsonl", ".lock")
 """What tells of processes and hours instead of the game: nothing is computed from it."""
 

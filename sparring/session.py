@@ -87,7 +87,11 @@ def read_recipe(root: Path) -> AlignRecipe | ProveRecipe:
         raise SparringError(f"{path} says no format; write `format = {FORMAT}` on its first line")
     if version > FORMAT:
         raise SparringError(
-            f"{path} has format {version}, this sparring {__version__} reads up to {FORMAT}; install a newer sparring"
+            f"{path} has format {version}, this sparring {__version__} reads {FORMAT}; install a newer sparring"
+        )
+    if version < FORMAT:
+        raise SparringError(
+            f"{path} has format {version}, this sparring {__version__} reads {FORMAT}; play it anew, or use the sparring that began it"
         )
     return _placed(parse_recipe(values, str(path)), root)
 

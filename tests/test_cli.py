@@ -67,7 +67,7 @@ def test_a_run_leaves_what_it_promises(small_run: Path):
     (facts,) = [json.loads(line) for line in (small_run / "provenance.jsonl").read_text().splitlines()]
     assert {"sparring", "revision", "python", "platform", "machine", "packages", "time"} <= set(facts)
     assert facts["packages"]["torch"]
-    assert (small_run / "run.toml").read_text().startswith('format = 1\ngame = "align"\n')
+    assert (small_run / "run.toml").read_text().startswith('format = 2\ngame = "align"\n')
 
 
 def test_the_last_policy_is_an_ordinary_checkpoint(small_run: Path):
@@ -151,17 +151,22 @@ def test_another_evaluation_set_is_played_for_all_rounds(copy: Path, sparring: S
 
 def test_a_newer_format_is_refused(copy: Path, sparring: Sparring):
     path = copy / "run.toml"
-    path.write_text(path.read_text().replace("format = 1", "format = 2"))
+    path.write_text(path.read_text().replace("format = 2", "format = 3"))
     for command in (["play", "small.toml"], ["resume", copy], ["show", copy], ["eval", copy, "--tasks=held-out.jsonl"]):
         code, _, err = sparring(*command)
         assert code == 2
-        assert "run.toml has format 2, this sparring" in err
+        assert "run.toml has format 3, this sparring" in err
         assert "install a newer sparring" in err
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("format = ", "is damaged"), ("", "says no format; write `format = 1`"), ("format = 1\nx = 1", "unknown key x")],
+    [
+        ("format = ", "is damaged"),
+        ("", "says no format; write `format = 2`"),
+        ("format = 1", "has format 1, this sparring"),
+        ("format = 2\nx = 1", "unknown key x"),
+    ],
 )
 def test_a_damaged_recipe_of_a_run(copy: Path, sparring: Sparring, text: str, words: str):
     (copy / "run.toml").write_text(text)

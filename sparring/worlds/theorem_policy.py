@@ -115,7 +115,9 @@ def save_untrained(folder: Path, seed: int, names: Sequence[str] = ()) -> None:
     """Random weights and the tokenizer, as a folder that AutoModelForCausalLM and AutoTokenizer load."""
     import torch
     from transformers import LlamaForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     tokenizer = make_tokenizer(names)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
