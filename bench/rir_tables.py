@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -142,39 +143,50 @@ def rows_of(bouts: Sequence[Bout]) -> Iterator[Row]:
 
 
 def play_game(folder: Path, seed: int, rounds: int) -> None:
-    """The arms of one seed; they share the first policy and its evaluation."""
+    """The arms of one seed, from its policy; they share the first evaluation."""
     from sparring.config import ProveRecipe
     from sparring.recipe import load_recipe
 
     recipe = load_recipe(RECIPE)
     assert isinstance(recipe, ProveRecipe)
     searches = round(recipe.data.per_round * (1 + recipe.creator.fraction))
-    place, first = folder / "game" / f"seed-{seed}", None
+    place = folder / "game" / f"seed-{seed}"
+    shared = [f"--run.seed={seed}", f"--run.rounds={rounds}", "--data.trace_theorems=0"]
+    first = Base(begin(place / "start", policy_of(folder, seed), shared), ["round-000"])
     for name, overrides in ARMS.items():
-        own = [
-            f"--run.seed={seed}",
-            f"--run.rounds={rounds}",
-            "--data.trace_theorems=0",
-            *(text.format(searches=searches) for text in overrides),
-        ]
-        play_arm(RECIPE, place, name.replace(" ", "-"), own, first)
-        first = first or Base(place / name.replace(" ", "-"), ["round-000", "evals", "prompts"])
+        root = place / name.replace(" ", "-")
+        play_arm(RECIPE, place, root.name, [*shared, *(text.format(searches=searches) for text in overrides)], first)
+        first = Base(root, ["round-000", "evals", "prompts"]) if name == "creator on" else first
+
+
+def begin(root: Path, policy: Path, overrides: Sequence[str]) -> Path:
+    """A run that has its first policy and nothing else."""
+    from sparring.recipe import dump_recipe, load_recipe
+    from sparring.rundir import FORMAT, commit_text
+
+    if not root.exists():
+        partial = root.with_name(root.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(policy, partial / "round-000" / "policy")
+        commit_text(partial / "run.toml", f"format = {FORMAT}\n" + dump_recipe(load_recipe(RECIPE, overrides)))
+        partial.rename(root)
+    return root
 
 
 def game_rows(folder: Path) -> Iterator[Row]:
-    from sparring.records import BOUTS
+    from sparring.records import BOUTS, TASKS
     from sparring.rundir import RunDir, round_name
 
     for root in sorted((folder / "game").glob("seed-*/*")):
+        if root.name == "start":
+            continue
         run = RunDir(root)
         for number in run.rounds():
             name = round_name(number)
-            spent = sum(
-                attempt.stats.get("tokens", 0)
-                for phase in ("probe", "bouts")
-                for bout in run.read(f"{name}/{phase}", BOUTS) or []
-                for attempt in bout.attempts
-            )
+            played = [bout for phase in ("probe", "bouts") for bout in run.read(f"{name}/{phase}", BOUTS) or []]
+            drafts = [task.draft for task in run.read(f"{name}/proposals", TASKS) or [] if task.draft]
+            spent = sum(attempt.stats.get("tokens", 0) for bout in played for attempt in bout.attempts)
+            spent += sum(len(draft.token_ids) for draft in drafts)
             for split in SPLITS:
                 for row in rows_of(run.read(f"{name}/eval-{split}", BOUTS) or []):
                     own = {"seed": int(root.parent.name[5:]), "arm": root.name.replace("-", " "), "round": number, "split": split}
@@ -210,8 +222,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--game-seeds", type=int, default=3)
-    parser.add_argument("--ablation-seeds", type=int, default=2)
-    parser.add_argument("--theorems", type=int, default=100, help="of each split")
+    parser.add_argument("--ablation-seeds", type=int, default=1)
+    parser.add_argument("--theorems", type=int, default=80, help="of each split")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--tokens", type=int, default=1500)

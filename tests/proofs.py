@@ -7,11 +7,9 @@ from random import Random
 
 from sparring.envs.embedded import KernelEnv, Lemma, root
 from sparring.envs.goals import Goal, TacticError
-from sparring.envs.reader import read_statement
 from sparring.envs.tactics import run
-from sparring.worlds.conjectures import OPERATORS, mutate
-from sparring.worlds.expert import Expert, style_of
 from sparring.worlds.lemmas import LIBRARY
+from sparring.worlds.theorem_splits import split
 
 
 def lemma(name: str, statement: str, script: str) -> Lemma:
@@ -139,21 +137,12 @@ def weird_names() -> Iterator[Lemma]:
         yield lemma(f"weird_hypothesis_{number}", "forall x y, x = y -> y = x", f"intros x y {name}; rewrite {name}; rfl")
 
 
-def expert_proofs(count: int) -> Iterator[Lemma]:
-    """Conjectures that are made from the library, with proofs in many styles."""
-    env = KernelEnv(LIBRARY)
-    expert = Expert({name: proved.formula for name, proved in env.lemmas.items() if not proved.symbols}, goals=40)
-    found = 0
-    for number in range(10 * count):
-        known = LIBRARY[number % len(LIBRARY)]
-        text = mutate(known.statement, OPERATORS[number % len(OPERATORS)], number)
-        script = expert.prove(read_statement(text), style_of(number)) if text else None
-        if script and found < count:
-            found += 1
-            yield Lemma(f"conjecture_{number}", text, "\n".join(script))
-        if found == count:
-            return
-    raise AssertionError(f"only {found} of {count} proofs")
+def shipped_proofs(count: int) -> Iterator[Lemma]:
+    """Demonstrations from all over ``train``."""
+    tasks = split("train")
+    for number in range(count):
+        task = tasks[number * len(tasks) // count]
+        yield Lemma(f"theorem_{number}", task.text, task.meta["script"])
 
 
 WALK = (

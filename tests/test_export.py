@@ -22,7 +22,7 @@ from sparring.envs.reader import NAME, RESERVED, read_statement
 from sparring.envs.script import Node, primitives, prove_tree
 from sparring.errors import SparringError
 from sparring.worlds.lemmas import LIBRARY
-from tests.proofs import EVERY_STEP, PREDICATES, expert_proofs, lemma, walk, weird_names
+from tests.proofs import EVERY_STEP, PREDICATES, shipped_proofs, lemma, walk, weird_names
 
 needs_coq = pytest.mark.skipif(shutil.which("coqc") is None, reason="coqc is not installed")
 
@@ -82,7 +82,7 @@ def test_coq_refuses_a_proof_of_something_else(tmp_path: Path):
 
 @needs_coq
 def test_coq_accepts_what_the_expert_writes(tmp_path: Path):
-    theorems = list(expert_proofs(300))
+    theorems = list(shipped_proofs(300))
     accepted, said = coqc(coq_file(theorems, LIBRARY), tmp_path)
     assert accepted, said
 
