@@ -22,7 +22,7 @@ from sparring.envs.reader import NAME, RESERVED, read_statement
 from sparring.envs.script import Node, primitives, prove_tree
 from sparring.errors import SparringError
 from sparring.worlds.lemmas import LIBRARY
-from tests.proofs import EVERY_STEP, PREDICATES, shipped_proofs, lemma, walk, weird_names
+from tests.proofs import EVERY_STEP, PREDICATES, lemma, shipped_proofs, walk, weird_names
 
 needs_coq = pytest.mark.skipif(shutil.which("coqc") is None, reason="coqc is not installed")
 
