@@ -17,7 +17,7 @@ from statistics import fmean
 from bench.rir_compare import NONE, Compared, Outcomes, Row, cell, compare, difference_cell, outcomes_of, share, table, verdict
 from bench.rir_figures import STYLES, Curves, draw_curves, draw_times
 
-UNITS = {"calls": "model calls", "tokens": "generated tokens", "seconds": "CPU seconds"}
+UNITS = {"calls": "model calls", "tokens": "generated tokens", "steps": "environment steps", "seconds": "CPU seconds"}
 MIXTURE = "mixture"
 PAIRS = ((MIXTURE, "flat best-first"), ("RiR best-first", "flat best-first"), ("RiR MCTS", "flat MCTS"))
 ARM_PAIRS = (("creator on", "creator off"), ("creator on", "no hindsight"), ("hindsight on", "hindsight off"))

@@ -212,7 +212,7 @@ def test_the_top_says_what_was_searched(page: str):
 
 
 def test_the_tables_hold_the_numbers(page: str):
-    proved = page[page.index("budget of generated tokens") : page.index("budget of CPU seconds")]
+    proved = page[page.index("budget of generated tokens") : page.index("budget of environment steps")]
     flat = line_of(proved, "test", "flat best-first")
     assert [cell.split()[0] for cell in flat[2:]] == ["0.0", "25.0", "25.0"]
     pair = line_of(page, "test", "generated tokens, B = 1000")
@@ -253,7 +253,9 @@ def test_the_game_is_compared_by_round_and_by_arm(page: str):
 
 def test_plots_are_linked_readable_and_the_same_again(out: Path, page: str, tmp_path: Path):
     plots = sorted(path.name for path in out.glob("*.svg"))
-    assert plots == ["rir_proofs_calls.svg", "rir_proofs_seconds.svg", "rir_proofs_tokens.svg", "rir_times.svg"]
+    assert plots == [
+        *("rir_proofs_calls.svg", "rir_proofs_seconds.svg", "rir_proofs_steps.svg", "rir_proofs_tokens.svg", "rir_times.svg")
+    ]
     write_report(searches(), tmp_path, {})
     for name in plots:
         assert f"]({name})" in page
