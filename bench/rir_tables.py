@@ -235,9 +235,9 @@ def main() -> None:
     jobs: dict[str, list[tuple[str, Path, int, Any]]] = {
         "policies": [("policies", folder, seed, None) for seed in range(options.seeds)],
         "search": [
-            ("search", folder, seed, (method, options.tokens))
+            ("search", folder, seed, (method, options.tokens, options.theorems))
             for seed in range(options.seeds)
-            for method in (*METHODS, *ABLATIONS)
+            for method in (*METHODS, *(ABLATIONS if seed < options.ablation_seeds else ()))
         ],
         "game": [("game", folder, seed, options.rounds) for seed in range(options.game_seeds)],
     }
