@@ -86,9 +86,7 @@ def read_recipe(root: Path) -> AlignRecipe | ProveRecipe:
     if not isinstance(version, int):
         raise SparringError(f"{path} says no format; write `format = {FORMAT}` on its first line")
     if version > FORMAT:
-        raise SparringError(
-            f"{path} has format {version}, this sparring {__version__} reads {FORMAT}; install a newer sparring"
-        )
+        raise SparringError(f"{path} has format {version}, this sparring {__version__} reads {FORMAT}; install a newer sparring")
     if version < FORMAT:
         raise SparringError(
             f"{path} has format {version}, this sparring {__version__} reads {FORMAT}; play it anew, or use the sparring that began it"

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from sparring.worlds.evolution import EVOLUTIONS
 from sparring.worlds.operations import MAX_NUMBER, OPERATIONS
+from sparring.worlds.tiny import save_tiny
 from sparring.worlds.words import ARROW
 
 if TYPE_CHECKING:
-    from transformers import LlamaConfig, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
 PAD, EOS, USER, ASSISTANT, UNKNOWN = "<pad>", "<eos>", "<user>", "<assistant>", "<unk>"
 CHAT_TEMPLATE = (
@@ -62,34 +63,6 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     return fast
 
 
-def tiny_config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
-    """About a million parameters."""
-    from transformers import LlamaConfig
-
-    return LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        max_position_embeddings=256,
-        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=tokenizer.get_vocab()[EOS],
-        pad_token_id=tokenizer.get_vocab()[PAD],
-    )
-
-
 def save_untrained(folder: Path, seed: int) -> None:
     """Random weights and the tokenizer, as a folder that AutoModelForCausalLM and AutoTokenizer load."""
-    import torch
-    from transformers import LlamaForCausalLM
-
-    tokenizer = make_tokenizer()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = LlamaForCausalLM(tiny_config(tokenizer))
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_tiny(folder, make_tokenizer(), positions=256, seed=seed)

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sparring.worlds.tiny import save_tiny
+
 if TYPE_CHECKING:
-    from transformers import LlamaConfig, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
 PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
 _MARKERS = ("[CURRENT GOAL]", "[TARGET GOAL]", "[PROOFSTEP]", "[LEMMA]", "[THEOREM]", "[CONJECTURE]", "no", "goals")
@@ -91,36 +93,6 @@ def make_tokenizer(names: Iterable[str] = ()) -> PreTrainedTokenizerFast:
     return fast
 
 
-def tiny_config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
-    """About a million parameters."""
-    from transformers import LlamaConfig
-
-    return LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        max_position_embeddings=2048,
-        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=tokenizer.get_vocab()[EOS],
-        pad_token_id=tokenizer.get_vocab()[PAD],
-    )
-
-
 def save_untrained(folder: Path, seed: int, names: Sequence[str] = ()) -> None:
     """Random weights and the tokenizer, as a folder that AutoModelForCausalLM and AutoTokenizer load."""
-    import torch
-    from transformers import LlamaForCausalLM
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
-    tokenizer = make_tokenizer(names)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = LlamaForCausalLM(tiny_config(tokenizer))
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_tiny(folder, make_tokenizer(names), positions=2048, seed=seed)
