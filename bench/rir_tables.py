@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 RECIPE = Path("recipes/rir-tiny.toml")
 SPLITS = ("test", "novel", "hard")
+GAME_SPLITS = ("test", "hard")
 Row = dict[str, Any]
 
 
@@ -151,7 +152,8 @@ def play_game(folder: Path, seed: int, rounds: int) -> None:
     assert isinstance(recipe, ProveRecipe)
     searches = round(recipe.data.per_round * (1 + recipe.creator.fraction))
     place = folder / "game" / f"seed-{seed}"
-    shared = [f"--run.seed={seed}", f"--run.rounds={rounds}", "--data.trace_theorems=0"]
+    evals = "{" + ", ".join(f'{name} = "world:{name}"' for name in GAME_SPLITS) + "}"
+    shared = [f"--run.seed={seed}", f"--run.rounds={rounds}", "--data.trace_theorems=0", f"--data.evals={evals}"]
     first = Base(begin(place / "start", policy_of(folder, seed), shared), ["round-000"])
     for name, overrides in ARMS.items():
         root = place / name.replace(" ", "-")
@@ -187,7 +189,7 @@ def game_rows(folder: Path) -> Iterator[Row]:
             drafts = [task.draft for task in run.read(f"{name}/proposals", TASKS) or [] if task.draft]
             spent = sum(attempt.stats.get("tokens", 0) for bout in played for attempt in bout.attempts)
             spent += sum(len(draft.token_ids) for draft in drafts)
-            for split in SPLITS:
+            for split in GAME_SPLITS:
                 for row in rows_of(run.read(f"{name}/eval-{split}", BOUTS) or []):
                     own = {"seed": int(root.parent.name[5:]), "arm": root.name.replace("-", " "), "round": number, "split": split}
                     yield {**own, "task": row["task"], "proved": row["proved"], "calls": row["calls"], "tokens": spent}
