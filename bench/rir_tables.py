@@ -47,8 +47,8 @@ def flat(n: int, retries: int = 2) -> tuple[tuple[str, Any], ...]:
     return (("policy", "flat"), ("flat", n), ("retries", retries), ("again", 0.0))
 
 
-RIR = (("policy", "rir"), ("length_norm", 0.0), ("retries", 2), ("again", 0.0))
-"""The paper's rule: scores are sums of log-probs. Targets and tactics are as many as the mixture's."""
+RIR = (("policy", "rir"), ("targets", 2), ("tactics", 6), ("length_norm", 0.0), ("retries", 2), ("again", 0.0))
+"""The paper's rule: scores are sums of log-probs."""
 MCTS = (("algorithm", "mcts"),)
 
 METHODS = (
@@ -63,8 +63,9 @@ ABLATIONS = (
     Method("flat best-first, 16 tactics", flat(16)),
     Method("mixture, MCTS", MCTS),
     Method("mixture, no dedup", (("dedup", False),)),
-    Method("mixture, K=1", (("targets", 1), ("tactics", 12))),
-    Method("mixture, K=4", (("targets", 4), ("tactics", 3))),
+    Method("mixture, K=2", (("targets", 2), ("tactics", 8))),
+    Method("mixture, K=8", (("targets", 8), ("tactics", 2))),
+    Method("mixture, second look at 2 nats", (("flat", 4), ("targets", 2), ("tactics", 6), ("retries", 1), ("again", 2.0))),
     Method("mixture, both at once", (("goals_from", 0),)),
     Method("mixture, both at once, flat weight 0.9", (("goals_from", 0), ("flat_weight", 0.9))),
     Method("mixture, summed log-probs", (("length_norm", 0.0),)),

@@ -221,11 +221,11 @@ class Search(Record):
 
     policy: Literal["mixture", "flat", "rir", "joint"] = "mixture"
     algorithm: Literal["best_first", "mcts"] = "best_first"
-    flat: Annotated[int, Field(ge=0)] = 4
+    flat: Annotated[int, Field(ge=0)] = 8
     """Tactics from the state alone, per expanded state."""
-    targets: Annotated[int, Field(ge=0)] = 2
+    targets: Annotated[int, Field(ge=0)] = 4
     """Next states that the planner proposes, per expanded state."""
-    tactics: Count = 6
+    tactics: Count = 4
     """Tactics of the actor for each of them."""
     goals_from: Annotated[int, Field(ge=0)] = 1
     """In the mixture: the expansion of a state from which on candidates are goal-driven. 0: both kinds at once. 1: flat candidates
@@ -245,9 +245,9 @@ class Search(Record):
     """States of one statement expanded in one wave."""
     live: Count = 64
     """Statements searched at once."""
-    retries: Annotated[int, Field(ge=0)] = 1
+    retries: Annotated[int, Field(ge=0)] = 2
     """Times that a state may be expanded again, for other candidates."""
-    again: NonNegative = 2.0
+    again: NonNegative = 0.0
     """Handicap (nats) of a state for every expansion it has had, in best_first; 0: again only when nothing else is open."""
     dedup: bool = True
     """Equal states of a statement are one node."""
@@ -284,12 +284,12 @@ class Lore(Record):
 
     hindsight: bool = True
     """Executed steps off the proof teach too, relabelled with the state that they reached."""
-    hindsight_steps: Count = 8
+    hindsight_steps: Count = 4
     """Such steps per statement."""
-    hindsight_weight: NonNegative = 0.3
+    hindsight_weight: NonNegative = 0.1
     exposure: bool = True
     """The actor also learns the used tactic under the planner's own targets."""
-    replay: Fraction = 0.5
+    replay: Fraction = 0.8
     """Share of the lessons that comes from the traces of the start."""
 
 
