@@ -82,6 +82,21 @@ class Found:
     stats: Mapping[str, Any]
 
 
+def in_order(steps: Sequence[Step]) -> list[Step]:
+    """The steps of a proof in the order of its script: depth first, goals from left to right. A goal that came up twice comes twice."""
+    made = {step.state: step for step in steps}
+    parts = {step.state: [step.result] if step.result in made else step.result.split("\n\n") for step in steps}
+    inner = {part for found in parts.values() for part in found}
+    pending = [step.state for step in steps if step.state not in inner][:1]
+    script: list[Step] = []
+    while pending:
+        state = pending.pop(0)
+        if state in made:
+            script.append(made[state])
+            pending = parts[state] + pending
+    return script
+
+
 def proofs_found(run: RunDir, number: int, count: int) -> list[Found]:
     """The longest checked proofs of a round's evaluations in which the planner's targets led the way, one of each length."""
     found: list[Found] = []
@@ -90,7 +105,7 @@ def proofs_found(run: RunDir, number: int, count: int) -> list[Found]:
             continue
         for bout in run.read(f"{round_name(number)}/{path.name}", BOUTS) or []:
             for attempt, verdict in zip(bout.attempts, bout.verdicts, strict=True):
-                used = tuple(step for step in attempt.steps if step.used)
+                used = tuple(in_order([step for step in attempt.steps if step.used]))
                 if verdict.solved and any(step.target for step in used):
                     found.append(Found(statement=bout.task.text, steps=used, stats=attempt.stats))
     ranked = sorted(found, key=lambda proof: (-sum(step.target is not None for step in proof.steps), proof.statement))
