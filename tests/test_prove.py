@@ -218,7 +218,7 @@ def test_search_settings_are_candidate_policies():
     kinds = {name: candidates_of(Search.model_validate({"policy": name})) for name in ("flat", "rir", "joint", "mixture")}
     assert [type(kinds[name]) for name in kinds] == [Flat, Hierarchical, Joint, Mixture]
     rival = flat_rival(Search(flat=3, targets=4, tactics=2, calls=99))
-    assert (rival.policy, rival.flat, rival.calls) == ("flat", 6, 99)
+    assert (rival.policy, rival.flat, rival.calls) == ("flat", 3, 99)
     flat = kinds["flat"]
     assert isinstance(flat, Flat)
     assert flat.actor == Sampling(

@@ -133,8 +133,8 @@ def candidates_of(how: Settings) -> Policy:
 
 
 def flat_rival(how: Settings) -> Settings:
-    """The flat prover under the same budget: twice the tactics, since it needs no others; sampled again when all have been tried."""
-    return how.model_copy(update={"policy": "flat", "flat": 2 * how.flat, "retries": 2, "again": 0.0})
+    """The same search without a planner: where the mixture would ask for goals, it samples tactics anew."""
+    return how.model_copy(update={"policy": "flat"})
 
 
 # ---------------------------------------------------------------------------------------------- theorems
