@@ -251,7 +251,6 @@ def main() -> None:
         "seeds": options.seeds,
         "tokens": options.tokens,
         "theorems of each split": options.theorems,
-        "rounds": options.rounds,
     }
     write_report(rows, Path("bench/results"), facts, list(game_rows(folder)))
 
