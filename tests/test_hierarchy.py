@@ -212,6 +212,20 @@ def test_a_beam_is_not_asked_twice():
     assert seed != other
 
 
+def test_goal_driven_candidates_may_come_at_a_second_look():
+    beam = Sampling(n=2, beam=True)
+    model = Told({**PLANNED, flat_prompt("s"): [("omega", (-2.0,))]})
+    mixture = Mixture(flat=Flat(actor=beam), goals=Hierarchical(planner=beam, actor=beam), goals_from=1)
+    looks = [[c.tactic for c in mixture.propose(["s"], ask(model, retry=retry))[0]] for retry in range(3)]
+    assert looks == [["omega"], ["simp", "ring"], ["simp", "ring"]]
+    # The planner's first look is a beam, its second one is sampled.
+    assert [(role, how.beam) for role, _, how, _ in model.calls] == [
+        *[("flat", True)],
+        *[("planner", True), ("actor", True)],
+        *[("planner", False), ("actor", False)],
+    ]
+
+
 def test_a_goal_too_long_to_ask_about_is_a_dead_end():
     model = Told({**PLANNED, flat_prompt("s"): [("simp", (-1.0,))]})
     room = len(flat_prompt("s"))

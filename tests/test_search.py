@@ -354,6 +354,31 @@ def test_best_first_takes_the_best_way_from_the_root():
     assert names(BestFirst(path_norm=1.0)(tree, 9)) == ["f", "e", "c"]
 
 
+def test_a_second_expansion_competes_at_a_handicap():
+    tree = grown([("r", -3.0, ["a"]), ("a", -1.0, ["b"])])
+    assert names(BestFirst(again=2.0)(tree, 9)) == ["b"], "once is all"
+    tree.round = 1
+    # r 0 + 2, b 4, a 3 + 2; at 5 nats: b 4, r 5, a 8.
+    assert names(BestFirst(again=2.0)(tree, 9)) == ["r", "b", "a"]
+    assert names(BestFirst(again=5.0)(tree, 9)) == ["b", "r", "a"]
+
+
+def test_goals_may_be_expanded_again_while_others_are_open():
+    table: Table = {"top": {"late": (), "lure": ("x",)}, "x": {"on": ("y",)}, "y": {"on": ("z",)}, "z": {}}
+
+    def expand(states: Sequence[str], retry: int) -> list[Proposal]:
+        tactics = ["late" if state == "top" and retry else "lure" if state == "top" else "on" for state in states]
+        return [
+            Proposal(candidates=[Candidate(tactic=t, score=-1.0, role="flat", logprob=-1.0)], spent=Spent(calls=1))
+            for t in tactics
+        ]
+
+    how = {"expand": expand, "retries": 1, "width": 1, "algorithm": lambda: BestFirst(again=0.5)}
+    (at_once,), (at_last,) = (search(ToyEnv(table), "top", interleave=interleave, **how) for interleave in (True, False))
+    assert (at_once.answer, at_once.stats["searched"]) == ("late", 2)
+    assert (at_last.answer, at_last.stats["searched"]) == ("late", 5)
+
+
 def test_puct_by_hand():
     tree = grown([("r", -1.0, ["a"]), ("r", -1.0 - 1.0986122886681098, ["b", "c"])])  # priors 3/4 and 1/4
     root, a, b, _ = tree.goals
