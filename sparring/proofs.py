@@ -81,6 +81,11 @@ class Found:
     steps: tuple[Step, ...]
     stats: Mapping[str, Any]
 
+    @property
+    def aimed(self) -> int:
+        """Steps that had a target."""
+        return sum(step.target is not None for step in self.steps)
+
 
 def in_order(steps: Sequence[Step]) -> list[Step]:
     """The steps of a proof in the order of its script: depth first, goals from left to right. A goal that came up twice comes twice."""
@@ -98,15 +103,15 @@ def in_order(steps: Sequence[Step]) -> list[Step]:
 
 
 def proofs_found(run: RunDir, number: int, count: int) -> list[Found]:
-    """The longest checked proofs of a round's evaluations in which the planner's targets led the way, one of each length."""
+    """Checked proofs of a round, of different lengths: those in which most steps had a target of the planner's, then the longest."""
     found: list[Found] = []
-    for path in sorted((run.root / round_name(number)).glob("eval-*")):
-        if "@" in path.name or path.suffix == ".partial":
+    for path in sorted((run.root / round_name(number)).iterdir()):
+        if path.name not in ("probe", "bouts") and not (path.name.startswith("eval-") and "@" not in path.name):
             continue
         for bout in run.read(f"{round_name(number)}/{path.name}", BOUTS) or []:
             for attempt, verdict in zip(bout.attempts, bout.verdicts, strict=True):
-                used = tuple(in_order([step for step in attempt.steps if step.used]))
-                if verdict.solved and any(step.target for step in used):
+                if verdict.solved:
+                    used = tuple(in_order([step for step in attempt.steps if step.used]))
                     found.append(Found(statement=bout.task.text, steps=used, stats=attempt.stats))
-    ranked = sorted(found, key=lambda proof: (-sum(step.target is not None for step in proof.steps), proof.statement))
+    ranked = sorted(found, key=lambda proof: (-proof.aimed, -len(proof.steps), proof.statement))
     return list({len(proof.steps): proof for proof in reversed(ranked)}.values())[::-1][:count]

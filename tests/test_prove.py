@@ -139,7 +139,10 @@ def test_show(here: Path, sparring: Sparring):
     assert last["evals"]["test"]["search"]["calls"] > 0
     (found,) = comparisons(RunDir(here), 1, ProveRecipe().evaluation)
     assert (found.name, found.rival) == ("test", "flat")
-    assert proofs_found(RunDir(here), 7, 3) == []
+    proofs = proofs_found(RunDir(here), 1, 3)
+    assert proofs
+    assert len({len(proof.steps) for proof in proofs}) == len(proofs)
+    assert all(proof.statement in out for proof in proofs[:2])
 
 
 def test_a_finished_run_is_played_on(here: Path, tmp_path: Path, sparring: Sparring, monkeypatch: pytest.MonkeyPatch):
