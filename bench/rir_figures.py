@@ -104,7 +104,7 @@ def _drawing(count: int, out: Path) -> Iterator[list[Any]]:
     try:
         matplotlib, figures = import_module("matplotlib"), import_module("matplotlib.figure")
     except ImportError as error:
-        raise ImportError("matplotlib, which draws the plots, is not installed; pip install 'sparring[bench]'") from error
+        raise ImportError("matplotlib, which draws the plots, is not installed; pip install 'sparring[dev]'") from error
     with matplotlib.rc_context(SVG):
         figure = figures.Figure(figsize=(3.4 * count + 0.4, 3.4), layout="constrained")
         panels = list(figure.subplots(1, count, squeeze=False)[0])

@@ -93,7 +93,7 @@ def _proof(answer: Answer, attempt: Attempt) -> Iterator[str]:
     yield from (f"    {line}" for line in attempt.answer.splitlines())
     for script in (coq_script, lean_script):
         yield ""
-        yield script("found", answer.statement, attempt.answer, LIBRARY)
+        yield script("proved_here", answer.statement, attempt.answer, LIBRARY)
     yield ""
 
 
