@@ -61,6 +61,14 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Scored:
+    """How likely a given text is as an answer: its log-prob (nats) and the number of tokens that this is the sum over."""
+
+    logprob: float
+    tokens: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
     """Something to do. ``id`` is a hash of the content; ``parent`` and ``draft`` are its lineage.
 
@@ -207,6 +215,10 @@ class Model(Protocol):
         """``how.n`` samples for each prompt, in order."""
         ...
 
+    def score(self, pairs: Sequence[tuple[str, str]], *, role: str) -> list[Scored]:
+        """How likely each (prompt, text) is: that an answer to the prompt begins with the text. Nothing is generated."""
+        ...
+
 
 class Creator(Protocol):
     """Makes the next tasks from what the probe shows about the solver."""
@@ -241,6 +253,11 @@ class Env(Protocol):
 
     def step(self, tries: Sequence[tuple[Goals, str]]) -> list[Outcome]:
         """Each tactic on the first of its goals, in order and independently: a ``Goals`` can be stepped any number of times."""
+        ...
+
+    def moves(self, goals: Goals) -> Sequence[str]:
+        """Tactics worth a try on the first goal that nobody has to think of: found by the form of the goal, at the price of no
+        model call. They may be refused; none where the environment has no idea."""
         ...
 
     def split(self, goals: Goals) -> list[Goals]:

@@ -18,10 +18,12 @@ REFUSED = Rejected(reason="no such tactic")
 
 @dataclass
 class ToyEnv:
-    """Satisfies ``sparring.game.Env``; ``joint``: no goal can be proved apart from the others. Remembers what it was asked."""
+    """Satisfies ``sparring.game.Env``; ``joint``: no goal can be proved apart from the others; ``suggested``: moves by goal.
+    Remembers what it was asked."""
 
     table: Table
     joint: bool = False
+    suggested: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     batches: list[list[tuple[str, str]]] = field(default_factory=list[list[tuple[str, str]]])
 
     @property
@@ -43,6 +45,9 @@ class ToyEnv:
             return rule
         texts = (*rule, *goals.texts[1:])
         return Goals(texts=texts) if texts else Proved()
+
+    def moves(self, goals: Goals) -> Sequence[str]:
+        return self.suggested.get(goals.texts[0], ()) if goals.texts else ()
 
     def split(self, goals: Goals) -> list[Goals]:
         return [goals] if self.joint else [Goals(texts=(text,)) for text in goals.texts]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from sparring.envs.goals import MAX_GOALS, Goal, TacticError, format_goal
 from sparring.envs.kernel import KernelError, Theorem, prove
+from sparring.envs.moves import moves
 from sparring.envs.printing import Statement, format_statement
 from sparring.envs.reader import NAME, RESERVED, Malformed, read_statement
 from sparring.envs.script import CHECK_FUEL, Tree, proof_of, prove_tree
@@ -64,6 +65,10 @@ class KernelEnv:
         if len(left) + len(others) > MAX_GOALS:
             return Rejected(reason=f"more than {MAX_GOALS} goals")
         return Goals(texts=(*map(format_goal, left), *goals.texts[1:]), handle=(*left, *others))
+
+    def moves(self, goals: Goals) -> list[str]:
+        """What the form of the first goal suggests (see ``moves.py``); nothing for a state that was not made here."""
+        return moves(goals.handle[0], self.lemmas) if type(goals.handle) is tuple and goals.handle else []
 
     def split(self, goals: Goals) -> list[Goals]:
         """Each goal by itself: no goal depends on how another one is proved."""
