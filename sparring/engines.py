@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparring.config import Policy
-from sparring.game import Model, Sample, Sampling
+from sparring.game import Model, Sample, Sampling, Scored
 
 if TYPE_CHECKING:
     from sparring.models.hf import HFModel
@@ -23,6 +23,12 @@ class _LazyModel:
         self._model: HFModel | None = None
 
     def sample(self, prompts: Sequence[str], how: Sampling, *, role: str, seed: int) -> list[list[Sample]]:
+        return self._loaded().sample(prompts, how, role=role, seed=seed)
+
+    def score(self, pairs: Sequence[tuple[str, str]], *, role: str) -> list[Scored]:
+        return self._loaded().score(pairs, role=role)
+
+    def _loaded(self) -> HFModel:
         if self._model is None:
             from transformers.utils import logging
 
@@ -30,7 +36,7 @@ class _LazyModel:
 
             logging.disable_progress_bar()  # a run shows its own
             self._model = HFModel.load(self._folder, self._settings)
-        return self._model.sample(prompts, how, role=role, seed=seed)
+        return self._model
 
     def unload(self) -> None:
         self._model = None

@@ -7,13 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from sparring.config import Policy
+from sparring.data import encode_prompt
 from sparring.errors import SparringError
 from sparring.game import Sample, Sampling
 from sparring.models import draw as drawing
+from sparring.models import score as scoring
 from sparring.models.cache import PlainCache, PrefixCache, UnsharedAttention, attend
 from sparring.models.decode import Decoder
 from sparring.models.draw import draw, uniforms
@@ -49,6 +53,16 @@ def model(folder: Path) -> HFModel:
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny(tmp_path_factory.mktemp("llama"), **ENDS)
+
+
+@pytest.fixture(scope="module")
+def plain_llama(llama: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(llama).eval()
+
+
+@pytest.fixture(scope="module")
+def shared_llama(llama: Path) -> HFModel:
+    return HFModel.load(llama, POLICY)
 
 
 def flat(groups: Sequence[Sequence[Sample]]) -> list[Sample]:
@@ -165,6 +179,125 @@ def test_a_recurrent_model_is_refused():
     config = AutoConfig.for_model("mamba", hidden_size=16, num_hidden_layers=1, state_size=4, vocab_size=32)
     with pytest.raises(SparringError, match=r"MambaForCausalLM keeps LinearAttentionLayer states.*vLLM"):
         Decoder(AutoModelForCausalLM.from_config(config), [1])
+
+
+# ------------------------------------------------------------------------------------------------ scores
+
+TEXTS = ["w1", "w1 w2", "w1 w2 w3", "w1 w2 w4 w5", "w1 w3", "w9 w9 w9 w9 w9 w9 w9 w9", " ", "w7<assistant>w8 w9", "w1 w2<eos>"]
+PAIRS = [(prompt, text) for prompt in PROMPTS for text in TEXTS[len(prompt) % 3 :]]
+
+
+def by_hand(plain: Any, tokenizer: Any, prompt: str, text: str) -> float:
+    """A full forward pass over one prompt and one text."""
+    before, after = encode_prompt(tokenizer, prompt), tokenizer.encode(text, add_special_tokens=False)
+    with torch.inference_mode():
+        logp = plain(torch.tensor([before + after])).logits[0].float().log_softmax(-1)
+    return sum(logp[len(before) - 1 + place, token].item() for place, token in enumerate(after))
+
+
+def test_scores_are_those_of_a_full_forward_pass(model: HFModel, plain: Any, kind: str):
+    assert model.scorer.packs == (kind in ("llama", "gpt2", "qwen2"))
+    expected = [by_hand(plain, model.tokenizer, *pair) for pair in PAIRS]
+    assert [score.logprob for score in model.score(PAIRS, role="planner")] == pytest.approx(expected, abs=1e-4)
+    assert [score.tokens for score in model.score([("w1", text) for text in TEXTS], role="")] == [1, 3, 5, 7, 3, 15, 1, 5, 4]
+
+
+@pytest.mark.parametrize("bounds", [(1, 1024, 2**26), (3, 20, 2**26), (192, 40, 700)], ids=["rows", "tokens", "logits"])
+@pytest.mark.parametrize("batch_tokens", [1, 60, 32768])
+def test_bounds_change_no_score(folder: Path, plain: Any, bounds: tuple[int, int, int], batch_tokens: int):
+    policy = Policy(device="cpu", batch_tokens=batch_tokens)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in zip(("_NODES", "_CPU_TOKENS", "_LOGITS"), bounds, strict=True):
+            patch.setattr(scoring, name, value)
+        model = HFModel(AutoModelForCausalLM.from_pretrained(folder), tiny_tokenizer(), policy)
+        scores = model.score(PAIRS, role="")
+    expected = [by_hand(plain, model.tokenizer, *pair) for pair in PAIRS]
+    assert [score.logprob for score in scores] == pytest.approx(expected, abs=1e-4)
+
+
+_token_lists = st.lists(st.integers(6, 9), min_size=1, max_size=6).map(tuple)
+
+
+@given(st.lists(st.tuples(_token_lists, _token_lists), min_size=1, max_size=30), st.integers(1, 12))
+@settings(deadline=None, max_examples=40)
+def test_side_by_side_is_a_row_for_each(shared_llama: HFModel, pairs: list[scoring.Pair], nodes: int):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scoring, "_NODES", nodes)
+        packed, plain = shared_llama.scorer.packed(pairs), shared_llama.scorer.plain(pairs)
+    assert packed.keys() == plain.keys() == set(pairs)
+    assert [packed[pair] for pair in pairs] == pytest.approx([plain[pair] for pair in pairs], abs=1e-4)
+
+
+def test_prompts_with_a_common_head_are_scored_alike(shared_llama: HFModel):
+    pairs = [(tuple(6 + k % 7 for k in range(100)) + (20 + p,) * p, (7, 8, 9 + t)) for p in range(1, 6) for t in range(3)]
+    assert any(shared_llama.decoder.cuts(list(dict.fromkeys(prompt for prompt, _ in pairs))))
+    packed, plain = shared_llama.scorer.packed(pairs), shared_llama.scorer.plain(pairs)
+    assert [packed[pair] for pair in pairs] == pytest.approx([plain[pair] for pair in pairs], abs=1e-4)
+
+
+def test_texts_are_read_without_their_prompt_and_common_beginning(llama: Path, monkeypatch: pytest.MonkeyPatch):
+    model = HFModel.load(llama, POLICY)
+    assert model.scorer.packs
+    read: list[int] = []
+    forward = model.decoder.model.forward
+
+    def counting(*, input_ids: torch.Tensor, **options: Any) -> Any:
+        read.append(input_ids.numel())
+        return forward(input_ids=input_ids, **options)
+
+    monkeypatch.setattr(model.decoder.model, "forward", counting)
+    model.score([("w1 w2", text) for text in ("w1 w2 w3", "w1 w2 w4", "w1 w5", "w9", "w9")], role="")
+    # <user> w1 _ w2 <assistant>; w1 _ w2 _ (and what ends a text is not read).
+    assert read == [5, 4]
+    model.score([("w1 w2", "w9"), ("w1 w2", "")], role="")
+    assert read == [5, 4, 5]
+
+
+def test_a_mask_that_a_model_does_not_honour_is_noticed(tmp_path: Path):
+    model = HFModel.load(save_tiny(tmp_path), POLICY)
+    forward = model.decoder.model.forward
+
+    def deaf(*, attention_mask: torch.Tensor | None, **options: Any) -> Any:
+        if attention_mask is not None and attention_mask.dim() == 4:
+            attention_mask = torch.zeros_like(attention_mask)
+        return forward(attention_mask=attention_mask, **options)
+
+    def choosy(*, attention_mask: torch.Tensor | None, **options: Any) -> Any:
+        if attention_mask is not None and attention_mask.dim() == 4:
+            raise ValueError("a mask has two dimensions")
+        return forward(attention_mask=attention_mask, **options)
+
+    for odd in (deaf, choosy):
+        scorer = scoring.Scorer(model.decoder, 100)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(model.decoder.model, "forward", odd)
+            assert not scorer.packs
+    assert scoring.Scorer(model.decoder, 100).packs
+
+
+def test_a_text_that_is_too_long_is_named(llama: Path):
+    model = HFModel.load(llama, POLICY)
+    long = " ".join(["w1"] * 254)
+    assert model.score([("w1 w2", long)], role="")[0].tokens == 507
+    with pytest.raises(SparringError, match=r"5 prompt tokens and 509 new ones are over the model's 512 positions.*or the text"):
+        model.score([("w3", "w1"), ("w1 w2", f"{long} w1")], role="")
+    with pytest.raises(SparringError, match=r"over policy\.max_prompt_tokens"):
+        HFModel.load(llama, Policy(device="cpu", max_prompt_tokens=6)).score([("w1 w2 w3", "w1")], role="")
+
+
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf])
+def test_broken_logits_have_no_score(llama: Path, broken: float):
+    model = HFModel.load(llama, POLICY)
+    model.decoder.model.get_parameter("lm_head.weight").data[11] = broken
+    with pytest.raises(SparringError, match=r"logits are not finite.*--policy\.dtype=float32"):
+        model.score(PAIRS, role="")
+
+
+def test_half_precision_scores_side_by_side(llama: Path, plain_llama: Any):
+    model = HFModel.load(llama, Policy(device="cpu", dtype="bfloat16"))
+    assert model.scorer.packs
+    for score, pair in zip(model.score(PAIRS, role=""), PAIRS, strict=True):
+        assert score.logprob == pytest.approx(by_hand(plain_llama, model.tokenizer, *pair), abs=0.2 * score.tokens)
 
 
 # ------------------------------------------------------------------------------------------------ drawing

@@ -11,9 +11,9 @@ columns of the part, C = A + B, N new tokens at most, V vocabulary.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from sparring.models.cache import PlainCache, PrefixCache, cache_type, keeps_eve
 from sparring.models.draw import draw
 
 Tokens = tuple[int, ...]
+Row = TypeVar("Row")
 
 NOT_FINITE = (
     "the model's logits are not finite: its weights are broken, or they overflow in their precision; "
@@ -56,12 +57,15 @@ class Decoder:
         self.end_at(end_ids)
         parameters = inspect.signature(model.forward).parameters
         self._takes_positions = "position_ids" in parameters
-        self._options: dict[str, Any] = {"use_cache": True}
-        if "logits_to_keep" in parameters:
-            self._options["logits_to_keep"] = 1
+        self._keeps_last = "logits_to_keep" in parameters
         self._cache_type = cache_type(model)
         # A prompt read in two parts has padding between them: positions must be told, and no window may count its columns.
         self._reads_in_parts = self._takes_positions and keeps_everything(model.config)
+
+    @property
+    def reads_in_parts(self) -> bool:
+        """Whether columns need not be read in the order and at the places of tokens."""
+        return self._reads_in_parts
 
     def end_at(self, end_ids: Sequence[int]) -> None:
         """From now on these tokens end an answer, and no others."""
@@ -105,9 +109,36 @@ class Decoder:
         """An empty cache for a batch of ``rows``; one row alone has nothing to share."""
         return PlainCache(self.model.config) if rows == 1 else self._cache_type(self.model.config)
 
+    def places(self, prompts: Iterable[Tokens]) -> dict[Tokens, tuple[int, Tokens, int]]:
+        """Sort keys of prompts: by length, but those with a common head together."""
+        distinct = list(dict.fromkeys(prompts))
+        heads = {ids: ids[:cut] for ids, cut in zip(distinct, self.cuts(distinct), strict=True)}
+        longest: dict[Tokens, int] = {}
+        for ids, head in heads.items():
+            longest[head] = max(longest.get(head, 0), len(ids))
+        return {ids: (longest[head], head, len(ids)) for ids, head in heads.items()}
+
     def cuts(self, prompts: Sequence[Tokens]) -> list[int]:
         """``shared_heads``, where the model can read a prompt in two parts; else zeros."""
         return shared_heads(prompts) if self._reads_in_parts else [0] * len(prompts)
+
+    def read_prompts(self, prompts: Sequence[Tokens], cache: PrefixCache | PlainCache) -> tuple[Tensor, Tensor]:
+        """Logits (P x V) after distinct ``prompts``, and where the columns of their states are padding (P x T).
+
+        ``cache`` is empty and takes in their states.
+        """
+        device = self.model.device
+        cuts = self.cuts(prompts)
+        heads = {prompt[:cut]: None for prompt, cut in zip(prompts, cuts, strict=True)}
+        unread = torch.zeros(len(heads), 0, dtype=torch.bool, device=device)
+        if not any(cuts):
+            return self.read(prompts, unread.expand(len(prompts), 0), cache)
+        _, pad_HT = self.read(list(heads), unread, cache)
+        number = {head: number for number, head in enumerate(heads)}
+        head_P = torch.tensor([number[prompt[:cut]] for prompt, cut in zip(prompts, cuts, strict=True)], device=device)
+        cache.batch_select_indices(head_P)
+        tails = [prompt[cut:] for prompt, cut in zip(prompts, cuts, strict=True)]
+        return self.read(tails, pad_HT[head_P], cache)
 
     def read(self, texts: Sequence[Tokens], pad_PA: Tensor, cache: PrefixCache | PlainCache) -> tuple[Tensor, Tensor]:
         """Logits (P x V) after ``texts``, which continue what ``cache`` holds, and where the columns of it are now padding.
@@ -123,11 +154,20 @@ class Decoder:
         mask_PC = (~pad_PC).long() if pad_PC.any() else None
         return self.forward(ids_PB, position_PB, mask_PC, cache), pad_PC
 
-    def forward(self, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: PrefixCache | PlainCache) -> Tensor:
-        """Logits (rows x V, float32) after the last of ``ids`` (rows x tokens); the model may say nothing of earlier ones."""
-        where = {"position_ids": positions} if self._takes_positions else {}
-        out = self.model(input_ids=ids, attention_mask=mask, past_key_values=cache, **where, **self._options)
-        return out.logits[:, -1].float()
+    def forward(
+        self, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: PrefixCache | PlainCache, *, every: bool = False
+    ) -> Tensor:
+        """Logits after the last of ``ids`` (rows x tokens) in float32, rows x V; after ``every`` one as the model has them."""
+        options: dict[str, Any] = {"position_ids": positions} if self._takes_positions else {}
+        if self._keeps_last and not every:
+            options["logits_to_keep"] = 1
+        out = self.model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **options)
+        return out.logits if every else out.logits[:, -1].float()
+
+    def last_logits(self, ids: Tensor, count: int) -> Tensor:
+        """Logits (rows x ``count`` x V) after the last ``count`` of ``ids`` (rows x tokens), which are read from the first on."""
+        options = {"logits_to_keep": count} if self._keeps_last else {}
+        return self.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **options).logits[:, -count:]
 
 
 class Batch:
@@ -138,25 +178,10 @@ class Batch:
         index = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
         owner_R = torch.tensor([index[prompt] for prompt in prompts], device=decoder.model.device)
         self._decoder, self._cache = decoder, decoder.new_cache(len(prompts))
-        logits_PV, pad_PT = self._read(list(index))
+        logits_PV, pad_PT = decoder.read_prompts(list(index), self._cache)
         self.logits_RV = logits_PV[owner_R]
         self._position_R1 = (~pad_PT).sum(1, keepdim=True)[owner_R]
         self._cache.open(owner_R, pad_PT, room)
-
-    def _read(self, prompts: Sequence[Tokens]) -> tuple[Tensor, Tensor]:
-        """Logits (P x V) after distinct ``prompts``, and where the columns of their states are padding (P x T)."""
-        device = self._decoder.model.device
-        cuts = self._decoder.cuts(prompts)
-        heads = {prompt[:cut]: None for prompt, cut in zip(prompts, cuts, strict=True)}
-        unread = torch.zeros(len(heads), 0, dtype=torch.bool, device=device)
-        if not any(cuts):
-            return self._decoder.read(prompts, unread.expand(len(prompts), 0), self._cache)
-        _, pad_HT = self._decoder.read(list(heads), unread, self._cache)
-        number = {head: number for number, head in enumerate(heads)}
-        head_P = torch.tensor([number[prompt[:cut]] for prompt, cut in zip(prompts, cuts, strict=True)], device=device)
-        self._cache.batch_select_indices(head_P)
-        tails = [prompt[cut:] for prompt, cut in zip(prompts, cuts, strict=True)]
-        return self._decoder.read(tails, pad_HT[head_P], self._cache)
 
     def advance(self, token_R: Tensor) -> None:
         """Append one token to every row."""
@@ -177,6 +202,23 @@ class Batch:
         """Row i goes on from where row ``parent_R[i]`` stands; a row may have any number of children."""
         self._cache.branch(parent_R)
         self._position_R1 = self._position_R1[parent_R]
+
+
+def in_batches(units: Iterable[tuple[Sequence[Row], int]], limit: int) -> Iterator[list[Row]]:
+    """The rows of all ``units`` in batches of at most ``limit`` rows x tokens of the longest row.
+
+    A unit is rows, which are never parted even if they alone are over the limit, and the tokens of each of them.
+    """
+    batch: list[Row] = []
+    longest = 0
+    for rows, tokens in units:
+        if batch and (len(batch) + len(rows)) * max(longest, tokens) > limit:
+            yield batch
+            batch, longest = [], 0
+        batch += rows
+        longest = max(longest, tokens)
+    if batch:
+        yield batch
 
 
 def shared_heads(prompts: Sequence[Tokens]) -> list[int]:

@@ -16,12 +16,13 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from sparring.config import Policy
-from sparring.data import encode_prompt
+from sparring.data import encode_completion, encode_prompt
 from sparring.errors import SparringError
-from sparring.game import Sample, Sampling
+from sparring.game import Sample, Sampling, Scored
 from sparring.models.beam import beam_search
-from sparring.models.decode import Decoder, Tokens
+from sparring.models.decode import Decoder, Tokens, in_batches
 from sparring.models.draw import uniforms
+from sparring.models.score import Scorer
 
 _LOAD_FAULTS = ("missing_keys", "unexpected_keys", "mismatched_keys")
 
@@ -34,6 +35,7 @@ class HFModel:
         self.policy = policy
         self._end_ids = _end_ids(model, tokenizer)
         self.decoder = Decoder(model, self._end_ids)
+        self.scorer = Scorer(self.decoder, policy.batch_tokens)
         # Not every architecture numbers its positions; where one does, numbers past the last are an error or nonsense.
         self._positions: int | None = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
 
@@ -91,12 +93,23 @@ class HFModel:
                 )
         return [list(samples[prompt]) for prompt in prompts]
 
+    def score(self, pairs: Sequence[tuple[str, str]], *, role: str) -> list[Scored]:
+        """How likely each (prompt, text) is, the text being the tokens that a learner would teach. The same for every role."""
+        ids = {text: tuple(encode_completion(self.tokenizer, text)[:-1]) for text in dict.fromkeys(text for _, text in pairs)}
+        room: dict[str, int] = {}
+        for prompt, text in pairs:
+            room[prompt] = max(room.get(prompt, 0), len(ids[text]))
+        encoded = {prompt: self._encode(prompt, tokens, "the text") for prompt, tokens in room.items()}
+        asked = [(encoded[prompt], ids[text]) for prompt, text in pairs]
+        found = self.scorer.score([pair for pair in asked if pair[1]])
+        return [Scored(logprob=found[pair] if pair[1] else 0.0, tokens=len(pair[1])) for pair in asked]
+
     def _stop_ids(self, stop: str) -> list[int]:
         """The token that is ``stop``; none where the tokenizer has no such token."""
         ids = self.tokenizer.encode(stop, add_special_tokens=False) if stop else []
         return ids if len(ids) == 1 and ids[0] != self.tokenizer.unk_token_id else []
 
-    def _encode(self, prompt: str, new_tokens: int) -> Tokens:
+    def _encode(self, prompt: str, new_tokens: int, repair: str = "lower max_new_tokens") -> Tokens:
         ids = tuple(encode_prompt(self.tokenizer, prompt))
         if not ids:
             raise SparringError(f"the prompt {prompt!r} renders to no token at all; drop it, or mend the chat template")
@@ -109,41 +122,22 @@ class HFModel:
         if self._positions is not None and len(ids) + new_tokens > self._positions:
             raise SparringError(
                 f"{len(ids)} prompt tokens and {new_tokens} new ones are over the model's {self._positions} positions: "
-                f"{prompt[:60]!r}; shorten the prompt or lower max_new_tokens"
+                f"{prompt[:60]!r}; shorten the prompt or {repair}"
             )
         return ids
 
     def _batches(self, encoded: Mapping[str, Tokens], how: Sampling) -> Iterator[list[tuple[str, int]]]:
         """Rows (prompt, k) in batches of at most ``policy.batch_tokens`` rows x tokens; what can share or is of like length goes
-        together. The rows of one prompt are never parted where they are a beam, even if they alone are over the limit.
+        together. The rows of one prompt are never parted where they are a beam.
         """
+        places = self.decoder.places(encoded.values())
         together = how.n if how.beam else 1
-        batch: list[tuple[str, int]] = []
-        tokens = 0  # of the longest row
-        for prompt in self._in_order(encoded):
-            own = len(encoded[prompt]) + how.max_new_tokens
-            for k in range(0, how.n, together):
-                if batch and (len(batch) + together) * max(tokens, own) > self.policy.batch_tokens:
-                    yield batch
-                    batch, tokens = [], 0
-                batch += ((prompt, k + other) for other in range(together))
-                tokens = max(tokens, own)
-        if batch:
-            yield batch
-
-    def _in_order(self, encoded: Mapping[str, Tokens]) -> list[str]:
-        """Prompts by length, but those with a common head together."""
-        distinct = list(dict.fromkeys(encoded.values()))
-        heads = {ids: ids[:cut] for ids, cut in zip(distinct, self.decoder.cuts(distinct), strict=True)}
-        longest: dict[Tokens, int] = {}
-        for ids, head in heads.items():
-            longest[head] = max(longest.get(head, 0), len(ids))
-
-        def place(prompt: str) -> tuple[int, Tokens, int]:
-            ids = encoded[prompt]
-            return longest[heads[ids]], heads[ids], len(ids)
-
-        return sorted(encoded, key=place)
+        units = (
+            ([(prompt, k + other) for other in range(together)], len(encoded[prompt]) + how.max_new_tokens)
+            for prompt in sorted(encoded, key=lambda prompt: places[encoded[prompt]])
+            for k in range(0, how.n, together)
+        )
+        return in_batches(units, self.policy.batch_tokens)
 
 
 def _end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:

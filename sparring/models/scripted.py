@@ -6,10 +6,12 @@ import math
 import random
 from collections.abc import Callable, Sequence
 
-from sparring.game import Sample, Sampling, stable_hash
+from sparring.game import Sample, Sampling, Scored, stable_hash
 
 END = 256
 """Ends an answer; the other token ids are the bytes of its UTF-8."""
+
+_LOGPROB = -math.log(END + 1)
 
 Script = Callable[[str, str, random.Random], str]
 """(prompt, role, random numbers of this sample) -> answer."""
@@ -28,6 +30,10 @@ class ScriptedModel:
 
     def sample(self, prompts: Sequence[str], how: Sampling, *, role: str, seed: int) -> list[list[Sample]]:
         return [self._beam(prompt, how, role) if how.beam else self._draw(prompt, how, role, seed) for prompt in prompts]
+
+    def score(self, pairs: Sequence[tuple[str, str]], *, role: str) -> list[Scored]:
+        sizes = [len(text.encode()) for _, text in pairs]
+        return [Scored(logprob=_LOGPROB * size, tokens=size) for size in sizes]
 
     def _draw(self, prompt: str, how: Sampling, role: str, seed: int) -> list[Sample]:
         items = ((role, prompt) if how.temperature == 0 else (seed, role, prompt, k) for k in range(how.n))
@@ -51,7 +57,7 @@ class ScriptedModel:
             role=role,
             prompt_ids=tuple(prompt.encode()),
             token_ids=ids,
-            logprobs=(-math.log(END + 1),) * len(ids),
+            logprobs=(_LOGPROB,) * len(ids),
             # A cut may fall inside a character, which is then left out.
             text=answer[: len(ids) - ended].decode(errors="ignore"),
             finish="stop" if ended else "length",

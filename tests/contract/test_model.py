@@ -12,7 +12,7 @@ import pytest
 from transformers import AutoModelForCausalLM
 
 from sparring.config import Policy
-from sparring.game import Model, Sample, Sampling
+from sparring.game import Model, Sample, Sampling, Scored
 from sparring.models.hf import HFModel
 from sparring.models.scripted import ScriptedModel
 from tests.tiny import save_tiny, tiny_tokenizer
@@ -170,3 +170,48 @@ def test_the_rest_of_the_batch_changes_no_beam(model: Model):
     together = drawn(model.sample([*PROMPTS, PROMPTS[0]], BEAM, role="solver", seed=0))
     alone = [drawn(model.sample([prompt], BEAM, role="solver", seed=0))[0] for prompt in [*PROMPTS, PROMPTS[0]]]
     assert together == alone
+
+
+# ------------------------------------------------------------------------------------------------ score
+
+
+def test_every_pair_is_scored_in_order(model: Model):
+    pairs = [(PROMPTS[0], "w3 w4"), (PROMPTS[1], ""), (PROMPTS[2], "w3"), (PROMPTS[0], "w3"), (PROMPTS[0], "w3 w4")]
+    scores = model.score(pairs, role="solver")
+    assert scores[1] == Scored(logprob=0.0, tokens=0)
+    assert scores[0] == scores[4]
+    assert scores[2].tokens == scores[3].tokens < scores[0].tokens
+    assert all(-math.inf < score.logprob < 0 for score in (scores[0], *scores[2:]))
+    assert model.score([], role="solver") == []
+    assert model.score([(PROMPTS[0], "")], role="solver") == [Scored(logprob=0.0, tokens=0)]
+
+
+TEXTS = ["w1", "w1 w2", "w1 w2 w3 w4 w5 w6", "w1 w2 w9", "w7", "w7 w7 w7", "w30 w31 w32 w33 w34 w35 w36 w37 w38 w39"]
+
+
+def test_the_rest_of_the_batch_changes_no_score(model: Model):
+    pairs = [(prompt, text) for prompt in PROMPTS for text in TEXTS]
+    together = [score.logprob for score in model.score(pairs, role="solver")]
+    alone = [score.logprob for pair in pairs for score in model.score([pair], role="solver")]
+    backwards = [score.logprob for score in model.score(pairs[::-1], role="solver")][::-1]
+    assert together == pytest.approx(alone, abs=1e-4)
+    assert together == pytest.approx(backwards, abs=1e-4)
+
+
+@pytest.mark.parametrize("how", [replace(HOW, n=200), replace(BEAM, n=12)], ids=["sampled", "beam"])
+def test_a_score_is_what_the_sampler_says_of_the_same_text(model: Model, how: Sampling):
+    groups = model.sample(PROMPTS, how, role="solver", seed=0)
+    answers = [(prompt, s) for prompt, group in zip(PROMPTS, groups, strict=True) for s in group if s.finish == "stop"]
+    # Encoded again, other texts would not be the sampled tokens: a word beside a word, or tokens that no text shows (0 to 4).
+    told = [(p, s) for p, s in answers if not re.search(r"w\d+w", s.text) and min(s.token_ids[:-1], default=5) >= 5]
+    assert len({sample.text for _, sample in told}) >= 5
+    for score, (_, sample) in zip(model.score([(p, s.text) for p, s in told], role="solver"), told, strict=True):
+        assert score.tokens in (len(sample.token_ids), len(sample.token_ids) - 1)  # a word may be an end, and is shown then
+        assert score.logprob == pytest.approx(sum(sample.logprobs[: score.tokens]), abs=1e-4)
+
+
+def test_ways_to_go_on_share_what_their_beginning_has(model: Model):
+    for begun in ("", "w5 ", "w5 w6 "):
+        whole, *parts = model.score([(PROMPTS[0], begun), *((PROMPTS[0], f"{begun}w{k}") for k in range(1, 10))], role="solver")
+        assert all(part.logprob < whole.logprob for part in parts)
+        assert sum(math.exp(part.logprob) for part in parts) <= math.exp(whole.logprob) + 1e-6
