@@ -20,6 +20,7 @@ STYLES = {
     "flat MCTS": ("#56B4E9", "--"),
     "RiR best-first": ("#D55E00", "-"),
     "RiR MCTS": ("#E69F00", "-"),
+    "moves, no model": ("#009E73", ":"),
     "mixture": ("#000000", "-"),
 }
 """Colour and line of the main methods, in the order in which they are named everywhere."""

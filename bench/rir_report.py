@@ -12,14 +12,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 
 from bench.rir_compare import NONE, Compared, Outcomes, Row, cell, compare, difference_cell, outcomes_of, share, table, verdict
 from bench.rir_figures import STYLES, Curves, draw_curves, draw_times
 
 UNITS = {"calls": "model calls", "tokens": "generated tokens", "steps": "environment steps", "seconds": "CPU seconds"}
 MIXTURE = "mixture"
-PAIRS = ((MIXTURE, "flat best-first"), ("RiR best-first", "flat best-first"), ("RiR MCTS", "flat MCTS"))
+PAIRS = (
+    (MIXTURE, "flat best-first"),
+    (MIXTURE, "moves, no model"),
+    ("RiR best-first", "flat best-first"),
+    ("RiR MCTS", "flat MCTS"),
+)
 ARM_PAIRS = (("creator on", "creator off"), ("creator on", "no hindsight"), ("hindsight on", "hindsight off"))
 REACHED = 0.98
 """The share of the searches ended by a bound, of every method, that must have spent a matched budget."""
@@ -40,13 +45,14 @@ def one_digit(value: float, rounding: str = ROUND_FLOOR) -> float:
 
 
 def matched_budget(searches: Sequence[Row], unit: str) -> float:
-    """The largest round budget that ``REACHED`` of the searches ended by a bound had spent, for every method.
+    """The largest round budget that ``REACHED`` of the searches ended by a bound had spent, for every method of which they spend any.
 
     Where no search was ended by a bound: what every search stayed within.
     """
     ended: dict[str, list[float]] = {}
     for row in filter(by_bound, searches):
         ended.setdefault(row["method"], []).append(row[unit])
+    ended = {method: spent for method, spent in ended.items() if median(spent) > 0}
     if not ended:
         return one_digit(max(row[unit] for row in searches), ROUND_CEILING)
     return one_digit(min(sorted(spent)[int((1 - REACHED) * len(spent) + 1e-9)] for spent in ended.values()))
@@ -216,17 +222,17 @@ def search_lines(found: Searches) -> list[str]:
 
 def ablation_lines(found: Searches) -> list[str]:
     others = [method for method in found.methods if method not in STYLES]
-    if MIXTURE not in found.methods or not others or not found.budgets["tokens"]:
+    if MIXTURE not in found.methods or not others or not found.budgets["seconds"]:
         return []
-    budget = found.budgets["tokens"][-1]
+    budget = found.budgets["seconds"][-1]
     body: list[list[object]] = []
     for split, method, _ in found.cells([MIXTURE, *others]):
-        own = found.outcomes(method, split, "tokens", budget)
-        pair = compare(own, found.outcomes(MIXTURE, split, "tokens", budget)) if method != MIXTURE else None
+        own = found.outcomes(method, split, "seconds", budget)
+        pair = compare(own, found.outcomes(MIXTURE, split, "seconds", budget)) if method != MIXTURE else None
         tested = [f"{pair.p:.2g}", f"{pair.seeds} x {pair.theorems}"] if pair else [NONE, NONE]
         body.append([split, method, cell(share(own)), difference_cell(pair), *tested])
     head = ["split", "method", "proved, %", f"minus {MIXTURE}", "p", "seeds x theorems"]
-    return ["", f"## Ablations, within {budget:g} {UNITS['tokens']}", "", *table(head, body)]
+    return ["", f"## Ablations, within {budget:g} {UNITS['seconds']}", "", *table(head, body)]
 
 
 # ------------------------------------------------------------------------------------------------ the game

@@ -1,10 +1,10 @@
 """Provers at equal budgets on the embedded theorems: flat, RiR and their mixture, best-first and MCTS; and rounds of the game.
 
-    python -m bench.rir_tables [--seeds 5] [--game-seeds 3] [--jobs 2] [--tokens 1500] [--only policies,search,game]
+    python -m bench.rir_tables [--seeds 5] [--game-seeds 3] [--jobs 2] [--seconds 0.5] [--only policies,search,game]
 
 Every seed trains one policy from scratch on the traces (as recipes/rir-tiny.toml does); all methods search with it. A search ends
-with its proof, or when it has generated ``--tokens`` tokens, the largest budget of all; comparisons at smaller budgets of tokens, calls
-or seconds of CPU are cuts of the same searches (see bench/rir_report.py). The arms of the game share seed, first policy and
+with its proof, or when it has taken ``--seconds`` of CPU, the largest budget of all; comparisons at smaller budgets of tokens, calls
+or seconds are cuts of the same searches (see bench/rir_report.py). The arms of the game share seed, first policy and
 number of searches: without a creator the pool is larger by as many statements as the creator would conjecture.
 Writes bench/results/rir_tables.md and plots; finished parts lie in runs/rir-tables, so a killed bench goes on where it was.
 """
@@ -44,31 +44,37 @@ class Method:
 
 def flat(n: int, retries: int = 2) -> tuple[tuple[str, Any], ...]:
     """``n`` tactics by beam; sampled anew, so often, once all have been tried."""
-    return (("policy", "flat"), ("flat", n), ("retries", retries), ("again", 0.0))
+    return (("policy", "flat"), ("flat", n), ("retries", retries))
 
 
-RIR = (("policy", "rir"), ("targets", 2), ("tactics", 6), ("length_norm", 0.0), ("retries", 2), ("again", 0.0))
-"""The paper's rule: scores are sums of log-probs."""
+def rir(targets: int, tactics: int) -> tuple[tuple[str, Any], ...]:
+    """The paper's rule: scores are sums of log-probs."""
+    return (("policy", "rir"), ("targets", targets), ("tactics", tactics), ("length_norm", 0.0), ("retries", 2))
+
+
 MCTS = (("algorithm", "mcts"),)
 
 METHODS = (
     Method("flat best-first", flat(8)),
     Method("flat MCTS", (*flat(8), *MCTS)),
-    Method("RiR best-first", RIR),
-    Method("RiR MCTS", (*RIR, *MCTS)),
+    Method("RiR best-first", rir(2, 6)),
+    Method("RiR MCTS", (*rir(2, 6), *MCTS)),
+    Method("moves, no model", (("policy", "moves"),)),
     Method("mixture"),
 )
 ABLATIONS = (
-    Method("flat best-first, never again", flat(8, 0)),
-    Method("flat best-first, 16 tactics", flat(16)),
     Method("mixture, MCTS", MCTS),
-    Method("mixture, no dedup", (("dedup", False),)),
-    Method("mixture, K=2", (("targets", 2), ("tactics", 8))),
-    Method("mixture, K=8", (("targets", 8), ("tactics", 2))),
-    Method("mixture, second look at 2 nats", (("flat", 4), ("targets", 2), ("tactics", 6), ("retries", 1), ("again", 2.0))),
-    Method("mixture, both at once", (("goals_from", 0),)),
-    Method("mixture, both at once, flat weight 0.9", (("goals_from", 0), ("flat_weight", 0.9))),
+    Method("mixture, planner ranks alone", (("flat_weight", 0.0),)),
+    Method("mixture, flat weight 0.5", (("flat_weight", 0.5),)),
+    Method("mixture, flat prover ranks alone", (("flat_weight", 1.0),)),
+    Method("mixture, flat tactics at once", (("flat_from", 0),)),
+    Method("mixture, no moves: generated tactics ranked", (("moves", 0), ("flat_from", 0), ("goals_from", 1))),
     Method("mixture, summed log-probs", (("length_norm", 0.0),)),
+    Method("mixture, no dedup", (("dedup", False),)),
+    Method("flat best-first, 16 tactics", flat(16)),
+    Method("flat best-first, never again", flat(8, 0)),
+    Method("RiR best-first, K=1", rir(1, 12)),
+    Method("RiR best-first, K=4", rir(4, 3)),
 )
 ARMS = {
     "creator on": (),
@@ -99,7 +105,7 @@ def policy_of(folder: Path, seed: int) -> Path:
     return out
 
 
-def search(folder: Path, seed: int, method: Method, tokens: int, theorems: int) -> None:
+def search(folder: Path, seed: int, method: Method, seconds: float, theorems: int) -> None:
     """All splits searched by one method with one seed's policy; a file of rows."""
     from sparring.config import ProveRecipe
     from sparring.engines import Local
@@ -118,8 +124,9 @@ def search(folder: Path, seed: int, method: Method, tokens: int, theorems: int) 
     out.parent.mkdir(parents=True, exist_ok=True)
     recipe = load_recipe(RECIPE)
     assert isinstance(recipe, ProveRecipe)
-    env, budget = KernelEnv(LIBRARY), {"calls": 0, "tokens": tokens, "steps": 0, "seconds": 0.0}
-    prover = prover_of(recipe.search.model_copy(update={**budget, **dict(method.changes)}), env)
+    env, budget = KernelEnv(LIBRARY), {"calls": 0, "tokens": 0, "steps": 0, "seconds": seconds}
+    how = recipe.search.model_copy(update={**budget, **dict(method.changes)})
+    prover = prover_of(recipe.model_copy(update={"search": how}), env)
     prover = replace(prover, rules=replace(prover.rules, clock=time.process_time))
     rows: list[Row] = []
     with Local(recipe.policy).serve(policy_of(folder, seed)) as model:
@@ -229,7 +236,7 @@ def main() -> None:
     parser.add_argument("--theorems", type=int, default=80, help="of each split")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--tokens", type=int, default=1500)
+    parser.add_argument("--seconds", type=float, default=0.5, help="of CPU for a theorem")
     parser.add_argument("--only", default="policies,search,game")
     parser.add_argument("--folder", type=Path, default=Path("runs/rir-tables"))
     options = parser.parse_args()
@@ -238,7 +245,7 @@ def main() -> None:
     jobs: dict[str, list[tuple[str, Path, int, Any]]] = {
         "policies": [("policies", folder, seed, None) for seed in range(options.seeds)],
         "search": [
-            ("search", folder, seed, (method, options.tokens, options.theorems))
+            ("search", folder, seed, (method, options.seconds, options.theorems))
             for seed in range(options.seeds)
             for method in (*METHODS, *(ABLATIONS if seed < options.ablation_seeds else ()))
         ],
@@ -249,7 +256,7 @@ def main() -> None:
     rows = [json.loads(line) for path in sorted((folder / "search").glob("*.jsonl")) for line in path.read_text().splitlines()]
     facts = {
         "seeds": options.seeds,
-        "tokens": options.tokens,
+        "CPU seconds a theorem": options.seconds,
         "theorems of each split": options.theorems,
     }
     write_report(rows, Path("bench/results"), facts, list(game_rows(folder)))

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sparring.game import Model, Sample, Sampling
+    from sparring.game import Model, Sample, Sampling, Scored
 
 
 class OneAtATime:
@@ -36,6 +36,9 @@ class OneAtATime:
 
     def sample(self, prompts: Sequence[str], how: Sampling, *, role: str, seed: int) -> list[list[Sample]]:
         return [self._one(prompt, how, role) for prompt in prompts]
+
+    def score(self, pairs: Sequence[tuple[str, str]], *, role: str) -> list[Scored]:
+        raise NotImplementedError("a flat search ranks by what it sampled: nothing is read")
 
     def _one(self, prompt: str, how: Sampling, role: str) -> list[Sample]:
         import torch
@@ -80,7 +83,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=128)
     options = parser.parse_args()
     os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    from sparring.config import Policy, Search
+    from sparring.config import Policy, ProveRecipe, Search
     from sparring.envs.embedded import KernelEnv
     from sparring.games.prove import prover_of
     from sparring.models.hf import HFModel
@@ -89,7 +92,7 @@ def main() -> None:
 
     tasks, env = list(split("test"))[: options.statements], KernelEnv(LIBRARY)
     how = Search(policy="flat", flat=8, retries=0, length_norm=0.0, calls=options.calls)
-    waves = prover_of(how, env)
+    waves = prover_of(ProveRecipe(search=how), env)
     single = replace(waves, rules=replace(waves.rules, live=1, width=1))
     ours = HFModel.load(options.policy, Policy(device="cpu"))
     searches: dict[str, tuple[Any, Model]] = {

@@ -219,7 +219,8 @@ class Roles(Record):
 class Search(Record):
     """How proofs are searched. Budgets are per statement; 0 is no bound."""
 
-    policy: Literal["mixture", "flat", "rir", "joint"] = "mixture"
+    policy: Literal["mixture", "flat", "rir", "joint", "moves"] = "mixture"
+    """Where tactics come from. moves: what the environment suggests and nothing else, without a model (a baseline)."""
     algorithm: Literal["best_first", "mcts"] = "best_first"
     flat: Annotated[int, Field(ge=0)] = 8
     """Tactics from the state alone, per expanded state."""
@@ -227,11 +228,16 @@ class Search(Record):
     """Next states that the planner proposes, per expanded state."""
     tactics: Count = 4
     """Tactics of the actor for each of them."""
-    goals_from: Annotated[int, Field(ge=0)] = 1
-    """In the mixture: the expansion of a state from which on candidates are goal-driven. 0: both kinds at once. 1: flat candidates
-    first, goal-driven ones where a state is worth a second expansion."""
-    flat_weight: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
-    """The share of the flat candidates where both kinds come at once; the goal-driven ones have the rest."""
+    moves: Annotated[int, Field(ge=0)] = 12
+    """In the mixture: tactics that the environment itself suggests for a state, at most; they are run first and cost no model call."""
+    flat_from: Annotated[int, Field(ge=0)] = 1
+    """In the mixture: the expansion of a state, counted from 0, from which on flat tactics are generated. 0: along with the
+    environment's moves; 1: when nothing else is left to try."""
+    goals_from: Annotated[int, Field(ge=0)] = 2
+    """The same for goal-driven tactics."""
+    flat_weight: Annotated[float, Field(ge=0.0, le=1.0)] = 0.25
+    """In the mixture a state that tactics reached is scored by how likely the planner would have named it and the flat prover the
+    tactic: this is the flat prover's share of that."""
     length_norm: Fraction = 0.5
     """Scores are log-probs over (number of tokens) to this power."""
     beam: bool = True
@@ -246,15 +252,13 @@ class Search(Record):
     live: Count = 64
     """Statements searched at once."""
     retries: Annotated[int, Field(ge=0)] = 2
-    """Times that a state may be expanded again, for other candidates."""
-    again: NonNegative = 0.0
-    """Handicap (nats) of a state for every expansion it has had, in best_first; 0: again only when nothing else is open."""
+    """Times that a state may be expanded again, for other candidates, when nothing else is open."""
     dedup: bool = True
     """Equal states of a statement are one node."""
     puct: Positive = 1.0
     """Weight of the prior in mcts."""
     calls: Annotated[int, Field(ge=0)] = 256
-    """Sequences sampled, by planner and actor alike."""
+    """Sequences sampled, by all roles alike, and readings: one for each state and role that ranks what was reached from it."""
     tokens: Annotated[int, Field(ge=0)] = 0
     steps: Annotated[int, Field(ge=0)] = 0
     """Tactics run in the environment."""
@@ -348,7 +352,13 @@ class ProveRecipe(Recipe):
                 f"search.goals_from {self.search.goals_from} is a later expansion than search.retries {self.search.retries} allows, "
                 f"so no candidate would be goal-driven; set it to 0, or --search.retries={self.search.goals_from}"
             )
-        wanted = {"flat": ("flat",), "rir": ("targets",), "joint": ("targets",), "mixture": ("flat", "targets")}
+        wanted = {
+            "flat": ("flat",),
+            "rir": ("targets",),
+            "joint": ("targets",),
+            "mixture": ("flat", "targets"),
+            "moves": ("moves",),
+        }
         for name in wanted[self.search.policy]:
             if not getattr(self.search, name):
                 raise ValueError(

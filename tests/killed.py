@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -36,6 +37,7 @@ from sparring.session import open_run, run_path, write_metrics
 from sparring.solvers.budget import Budget
 from sparring.solvers.hierarchy import Flat, Hierarchical, Mixture
 from sparring.solvers.hierarchy import Prover as SearchProver
+from sparring.solvers.rank import Ranker
 from sparring.solvers.respond import Responder
 from sparring.solvers.search import Rules
 from sparring.trace import trace
@@ -126,7 +128,22 @@ def plan() -> Plan:
 # ------------------------------------------------------------------------------------------------------------ the prove game
 
 PROVE_RECIPE = ProveRecipe(run=ProveRun(name="killed", rounds=2, shard_tasks=3), evaluation=Evaluation(bootstrap=10))
-TACTICS = ("intro", "assumption", "rfl", "simpl", "split", "left", "right", "cases h", "rewrite add_0_r", "rewrite h", "sorry")
+TACTICS = (
+    "intro",
+    "assumption",
+    "rfl",
+    "simpl",
+    "split",
+    "left",
+    "right",
+    "cases h",
+    "rewrite add_0_r",
+    "rewrite h",
+    "induction x",
+    "exfalso",
+    "rewrite <- add_0_r",
+    "sorry",
+)
 
 
 class Prover:
@@ -145,12 +162,15 @@ class Prover:
 def prove_plan() -> Plan:
     env = KernelEnv(LIBRARY[:12])
     judge = ProofJudge(env)
-    rules = Rules(budget=Budget(calls=60), retries=2, clock=lambda: 0.0)
+    rules = Rules(budget=Budget(calls=60), retries=2, moves=2, clock=lambda: 0.0)
     sampling = Sampling(n=3, temperature=1.0, top_p=1.0)
     prover = SearchProver(
         env=env,
         rules=rules,
-        policy=Mixture(flat=Flat(actor=sampling), goals=Hierarchical(planner=sampling, actor=sampling)),
+        policy=Mixture(
+            flat=Flat(actor=sampling), goals=Hierarchical(planner=sampling, actor=sampling), flat_from=0, goals_from=1
+        ),
+        ranker=Ranker(target=PROVE_RECIPE.roles.target),
     )
 
     def teach(probe: Sequence[Bout], bouts: Sequence[Bout], seed: int) -> list[Lesson]:
@@ -190,7 +210,7 @@ def prove_plan() -> Plan:
         examiner=prover,
         judge=judge,
         evals={"held-out": lambda: tasks("forall p q, p -> q -> p", "1 + 1 = 2")},
-        rivals={"flat": SearchProver(env=env, rules=rules, policy=Flat(actor=sampling))},
+        rivals={"flat": SearchProver(env=env, rules=replace(rules, moves=0), policy=Flat(actor=sampling))},
         traces=traces,
     )
 

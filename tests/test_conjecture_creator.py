@@ -228,14 +228,14 @@ LEMMAS = {
 }
 
 
-class Recorder:
+class Recorder(ScriptedModel):
     def __init__(self, answer: str) -> None:
-        self._model = ScriptedModel(lambda prompt, role, rng: answer + prompt[-40:-30] * rng.randint(1, 9))
+        super().__init__(lambda prompt, role, rng: answer + prompt[-40:-30] * rng.randint(1, 9))
         self.calls: list[tuple[Sequence[str], Sampling, str]] = []
 
     def sample(self, prompts: Sequence[str], how: Sampling, *, role: str, seed: int) -> list[list[Sample]]:
         self.calls.append((prompts, how, role))
-        return self._model.sample(prompts, how, role=role, seed=seed)
+        return super().sample(prompts, how, role=role, seed=seed)
 
 
 def test_the_model_is_asked_with_a_lemma_and_a_theorem():

@@ -41,16 +41,16 @@ ALL = Creator(fraction=1.0, tries=1, near_duplicate=1.0, max_new_tokens=200_000)
 """Everything in the pool is evolved, one draft for each link, of any length."""
 
 
-class Recorder:
-    """A scripted model that remembers what it was asked."""
+class Recorder(ScriptedModel):
+    """Remembers what it was asked."""
 
     def __init__(self, script: Script) -> None:
-        self._model = ScriptedModel(script)
+        super().__init__(script)
         self.calls: list[tuple[Sequence[str], Sampling, str]] = []
 
     def sample(self, prompts: Sequence[str], how: Sampling, *, role: str, seed: int) -> list[list[Sample]]:
         self.calls.append((prompts, how, role))
-        return self._model.sample(prompts, how, role=role, seed=seed)
+        return super().sample(prompts, how, role=role, seed=seed)
 
 
 def model_of(*texts: str) -> Recorder:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparring.errors import SparringError
-from sparring.game import Sample, Sampling
+from sparring.config import TargetForm
+from sparring.game import Sample, Sampling, Scored
 from sparring.models.scripted import ScriptedModel
 from sparring.prompts import (
     actor_prompt,
@@ -28,6 +28,7 @@ from sparring.prompts import (
 from sparring.solvers.budget import Budget
 from sparring.solvers.choose import ALGORITHMS, BestFirst, Mcts
 from sparring.solvers.hierarchy import PRESETS, Ask, Flat, Hierarchical, Joint, Mixture, Policy, Prover
+from sparring.solvers.rank import Ranker
 from sparring.solvers.search import Rules
 from tests.toy_env import REFUSED, Table, ToyEnv, tasks
 
@@ -40,14 +41,21 @@ def no_time() -> float:
 
 @dataclass
 class Told:
-    """A model that answers by heart: prompt -> (answer, log-prob of each token); an answer that ends in "…" was cut off."""
+    """A model that answers by heart: prompt -> (answer, log-prob of each token); an answer that ends in "…" was cut off.
+
+    ``chances``: what it says of an answer that it reads, by (prompt, answer).
+    """
 
     answers: Mapping[str, Sequence[tuple[str, Sequence[float]]]]
+    chances: Mapping[tuple[str, str], Scored] = field(default_factory=dict[tuple[str, str], Scored])
     calls: list[tuple[str, list[str], Sampling, int]] = field(default_factory=list[tuple[str, list[str], Sampling, int]])
 
     def sample(self, prompts: Sequence[str], how: Sampling, *, role: str, seed: int) -> list[list[Sample]]:
         self.calls.append((role, [*prompts], how, seed))
         return [[self._sample(role, how.stop, *answer) for answer in self.answers.get(prompt, ())] for prompt in prompts]
+
+    def score(self, pairs: Sequence[tuple[str, str]], *, role: str) -> list[Scored]:
+        return [self.chances[pair] for pair in pairs]
 
     def _sample(self, role: str, stop: str, text: str, logprobs: Sequence[float]) -> Sample:
         text = text.partition(stop)[0] if stop else text
@@ -150,30 +158,57 @@ def test_joint_takes_target_and_tactic_from_one_answer():
     assert [role for role, *_ in model.calls] == ["joint"]
 
 
-def test_the_mixture_of_both_kinds():
-    model = Told({**PLANNED, flat_prompt("s"): [("ring", (-1.0,)), ("omega", (-2.0,))]})
-    mixture = Mixture(flat=Flat(actor=TWO), goals=Hierarchical(planner=TWO, actor=TWO), flat_weight=0.75)
-    both = math.log(0.75 * math.exp(-1.0) + 0.25 * math.exp(-2.5))
-    expected = [("ring", both, None), ("omega", math.log(0.75) - 2.0, None), ("simp", math.log(0.25) - 2.25, "t1")]
-    assert rounded(mixture, model, "s") == [[(tactic, round(score, 6), target) for tactic, score, target in expected]]
+BOTH_KINDS: Mapping[str, Sequence[tuple[str, Sequence[float]]]] = {
+    **PLANNED,
+    flat_prompt("s"): [("ring", (-1.0,)), ("omega", (-2.25,))],
+}
+
+
+def test_both_kinds_at_once_without_repeats():
+    model = Told(BOTH_KINDS)
+    mixture = Mixture(flat=Flat(actor=TWO), goals=Hierarchical(planner=TWO, actor=TWO), flat_from=0, goals_from=0)
+    # The actor's ring has -2.5; simp has as much as omega, which was asked for first.
+    assert rounded(mixture, model, "s") == [[("ring", -1.0, None), ("omega", -2.25, None), ("simp", -2.25, "t1")]]
+    assert [(role, len(prompts)) for role, prompts, _, _ in model.calls] == [("flat", 1), ("planner", 1), ("actor", 2)]
     # Where the planner's way is the better one, the tactic is the actor's.
-    (found,) = replace(mixture, flat_weight=0.01).propose(["s"], ask(model))
-    assert next((c.role, c.target) for c in found if c.tactic == "ring") == ("actor", "t2\n x")
+    unlikely = Told({**PLANNED, flat_prompt("s"): [("ring", (-3.0,))]})
+    assert rounded(mixture, unlikely, "s") == [[("simp", -2.25, "t1"), ("ring", -2.5, "t2\n x")]]
 
 
-@pytest.mark.parametrize("weight", [0.0, 1.0, -1.0, math.nan])
-def test_a_mixture_is_of_both_kinds(weight: float):
-    with pytest.raises(SparringError, match=r"flat_weight .* between 0 and 1"):
-        Mixture(flat=Flat(actor=TWO), goals=Hierarchical(planner=TWO, actor=TWO), flat_weight=weight)
+def test_what_is_generated_comes_at_later_expansions():
+    beam = Sampling(n=2, beam=True)
+    model = Told(BOTH_KINDS)
+    mixture = Mixture(flat=Flat(actor=beam), goals=Hierarchical(planner=beam, actor=beam))
+    looks = [[(c.tactic, c.role) for c in mixture.propose(["s"], ask(model, retry=retry))[0]] for retry in range(3)]
+    flat = [("ring", "flat"), ("omega", "flat")]
+    assert looks == [[], flat, [*flat, ("simp", "actor")]]
+    # A first look is a beam, a later one is sampled; each with a seed of its expansion.
+    assert [(role, how.beam) for role, _, how, _ in model.calls] == [
+        *[("flat", True)],
+        *[("flat", False), ("planner", True), ("actor", True)],
+    ]
+    assert len({seed for _, _, _, seed in model.calls}) == 2
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(-50.0, 0.0)), max_size=6), st.floats(0.01, 0.99), st.floats(0.0, 1.0))
-def test_no_score_is_above_zero(answers: list[tuple[str, float]], weight: float, norm: float):
+def test_what_each_kind_took_is_on_one_account():
+    model = Told(BOTH_KINDS)
+    mixture = Mixture(flat=Flat(actor=TWO), goals=Hierarchical(planner=TWO, actor=TWO))
+    counted: list[int] = []
+    for retry in range(3):
+        asking = ask(model, retry=retry)
+        mixture.propose(["s"], asking)
+        counted.append(asking.spent[0].calls)
+    assert counted == [0, 2, 2 + 6 + 4]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(-50.0, 0.0)), max_size=6), st.floats(0.0, 1.0))
+def test_no_score_is_above_zero(answers: list[tuple[str, float]], norm: float):
     told = [(text, (logprob, 0.0)) for text, logprob in answers]
     model = Told({flat_prompt("s"): told, planner_prompt("s"): told, actor_prompt("s", "a"): told})
-    mixture = Mixture(flat=Flat(actor=TWO, length_norm=norm), goals=Hierarchical(planner=TWO, actor=TWO, length_norm=norm))
-    (found,) = replace(mixture, flat_weight=weight).propose(["s"], ask(model))
-    assert all(c.score <= 1e-12 for c in found)
+    goals = Hierarchical(planner=TWO, actor=TWO, length_norm=norm)
+    mixture = Mixture(flat=Flat(actor=TWO, length_norm=norm), goals=goals, flat_from=0, goals_from=0)
+    (found,) = mixture.propose(["s"], ask(model))
+    assert all(c.score <= 0.0 for c in found)
     assert [c.score for c in found] == sorted((c.score for c in found), reverse=True)
     assert len({c.tactic for c in found}) == len(found)
 
@@ -212,20 +247,6 @@ def test_a_beam_is_not_asked_twice():
     assert seed != other
 
 
-def test_goal_driven_candidates_may_come_at_a_second_look():
-    beam = Sampling(n=2, beam=True)
-    model = Told({**PLANNED, flat_prompt("s"): [("omega", (-2.0,))]})
-    mixture = Mixture(flat=Flat(actor=beam), goals=Hierarchical(planner=beam, actor=beam), goals_from=1)
-    looks = [[c.tactic for c in mixture.propose(["s"], ask(model, retry=retry))[0]] for retry in range(3)]
-    assert looks == [["omega"], ["simp", "ring"], ["simp", "ring"]]
-    # The planner's first look is a beam, its second one is sampled.
-    assert [(role, how.beam) for role, _, how, _ in model.calls] == [
-        *[("flat", True)],
-        *[("planner", True), ("actor", True)],
-        *[("planner", False), ("actor", False)],
-    ]
-
-
 def test_a_goal_too_long_to_ask_about_is_a_dead_end():
     model = Told({**PLANNED, flat_prompt("s"): [("simp", (-1.0,))]})
     room = len(flat_prompt("s"))
@@ -248,6 +269,7 @@ TABLE: Table = {
     "base": {"rfl": ()},
     "false": {"ring": REFUSED},
 }
+SUGGESTED = {"sum": ("swap", "lose", "split"), "left": ("lose", "wrong"), "right": ("simp",), "false": ("ring",)}
 TACTICS = ["split", "swap", "lose", "simp", "ring", "rfl", "wrong"]
 
 
@@ -293,12 +315,31 @@ def test_the_presets_are_the_papers():
     assert Prover(env=ToyEnv(TABLE), rules=Rules(budget=Budget(calls=1))).policy == PRESETS["mixture"]
 
 
-@given(st.permutations(["sum", "left", "right", "base", "false", "sum2"]), st.integers(1, 3), st.booleans())
-def test_an_attempt_does_not_depend_on_the_batch(order: list[str], cut: int, mcts: bool):
-    rules = Rules(budget=Budget(calls=40), retries=3, clock=no_time, algorithm=Mcts if mcts else BestFirst)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("target", ["state", "difference"])
+def test_moves_and_a_ranker_prove_with_a_model_that_guesses(algorithm: str, target: TargetForm):
+    env = ToyEnv(TABLE, suggested=SUGGESTED)
+    rules = Rules(budget=Budget(calls=2000), algorithm=ALGORITHMS[algorithm], retries=20, moves=4, clock=no_time)
+    prover = Prover(env=env, policy=small(PRESETS["mixture"]), rules=rules, ranker=Ranker(target=target))
+    asked = tasks("sum", "left", "base", "false")
+    attempts = [attempt for (attempt,) in prover.attempt(asked, ScriptedModel(random_player), 3)]
+    assert [attempt.stats["status"] for attempt in attempts] == ["proved"] * 3 + ["exhausted"]
+    assert [env.check(task, attempt.answer).solved for task, attempt in zip(asked, attempts, strict=True)] == [True] * 3 + [False]
+    steps = [step for attempt in attempts for step in attempt.steps]
+    assert {step.role for step in steps} == {"move", "flat", "actor"}
+    assert attempts[0].stats["weighed"] > 0
+    assert all(step.logprob <= 0.0 for step in steps)
+
+
+@given(st.permutations(["sum", "left", "right", "base", "false", "sum2"]), st.integers(1, 3), st.booleans(), st.integers(0, 2))
+@settings(deadline=None, max_examples=40)
+def test_an_attempt_does_not_depend_on_the_batch(order: list[str], cut: int, mcts: bool, moves: int):
+    rules = Rules(budget=Budget(calls=40), retries=3, moves=moves, clock=no_time, algorithm=Mcts if mcts else BestFirst)
+    ranker = Ranker(target="difference") if moves else None
 
     def attempts(*names: str):
-        prover = Prover(env=ToyEnv(TABLE), policy=small(PRESETS["mixture"]), rules=rules)
+        env = ToyEnv(TABLE, suggested=SUGGESTED)
+        prover = Prover(env=env, policy=small(PRESETS["mixture"]), rules=rules, ranker=ranker)
         return prover.attempt(tasks(*names), ScriptedModel(random_player), 5)
 
     assert attempts(*order) == attempts(*order[:cut]) + attempts(*order[cut:])
@@ -323,3 +364,48 @@ def test_what_a_model_took_is_in_the_attempt_s_figures():
     assert (stats["calls"], stats["tokens"], stats["status"]) == (10, 12, "proved")
     (step,) = attempt.steps
     assert (step.role, step.target, step.logprob, step.used) == ("actor", "t2\n x", -2.5, True)
+
+
+def test_what_was_reached_is_read_before_anything_is_written():
+    """The flat prover and the planner disagree about the only choice there is; the planner's word weighs more."""
+    table: Table = {"s": {"a": ("x",), "b": ("y",)}, "x": {"end": ()}, "y": {"end": ()}}
+    chances = {
+        (planner_prompt("s"), planner_completion("x")): Scored(logprob=-1.0 - math.log(3.0), tokens=1),
+        (planner_prompt("s"), planner_completion("y")): Scored(logprob=-1.0, tokens=1),
+        (flat_prompt("s"), "a"): Scored(logprob=0.0, tokens=1),
+        (flat_prompt("s"), "b"): Scored(logprob=-math.log(4.0), tokens=1),
+    }
+    ticks = itertools.count()
+    env = ToyEnv(table, suggested={"s": ("a", "b"), "x": ("end",), "y": ("end",)})
+    rules = Rules(budget=Budget(calls=9), moves=9, width=1, clock=lambda: float(next(ticks)))
+    prover = Prover(env=env, rules=rules, ranker=Ranker(target="state", flat_weight=0.25))
+    model = Told({}, chances)
+    ((attempt,),) = prover.attempt(tasks("s"), model, 0)
+    assert model.calls == []
+    assert attempt.answer.splitlines() == ["b", "end"]
+    # x: 1/4 of 4/5 and 3/4 of 1/4; y: 1/4 of 1/5 and 3/4 of 3/4. What closes a goal is the only move there.
+    assert [step.tactic for step in attempt.steps] == ["a", "b", "end"]
+    assert [step.logprob for step in attempt.steps] == pytest.approx([math.log(0.3875), math.log(0.6125), 0.0])
+    assert [step.target for step in attempt.steps] == ["x", "y", None]
+    stats = attempt.stats
+    assert (stats["calls"], stats["weighed"], stats["tokens"], stats["steps"]) == (2, 4, 0, 3)
+    assert (stats["planner_s"], stats["actor_s"]) == (1.0, 1.0)
+    assert stats["env_s"] == 1 + 2 + 2  # the start, two looks for moves, two batches
+
+
+def test_without_a_ranker_nothing_is_read():
+    env = ToyEnv({"s": {"a": ("x",), "b": ("y",)}, "x": {}, "y": {}}, suggested={"s": ("a", "b")})
+    prover = Prover(env=env, rules=Rules(budget=Budget(), moves=9, clock=no_time))
+    ((attempt,),) = prover.attempt(tasks("s"), Told({}), 0)
+    assert (attempt.stats["calls"], attempt.stats["weighed"]) == (0, 0)
+    assert [step.logprob for step in attempt.steps] == pytest.approx([-math.log(2.0)] * 2)
+
+
+def test_a_goal_too_long_to_ask_about_gets_neither_moves_nor_answers():
+    growing: Table = {"x" * k: {"grow": ("x" * (k + 1),), "both": ("x" * (k + 1), "x")} for k in range(1, 100)}
+    env = ToyEnv(growing, suggested=dict.fromkeys(growing, ("grow", "both")))
+    rules = Rules(budget=Budget(), moves=9, max_chars=60, retries=2, clock=no_time)
+    prover = Prover(env=env, rules=rules, ranker=Ranker(target="state"))
+    ((attempt,),) = prover.attempt(tasks("x"), ScriptedModel(random_player), 0)
+    assert attempt.stats["status"] == "exhausted"
+    assert attempt.stats["depth"] == 60

@@ -14,13 +14,14 @@ from random import Random
 import pytest
 
 from sparring.errors import SparringError
-from sparring.game import Bout, Game, Lesson, Model, Pair, Plan, Sample, Sampling, Task, make_task, stable_hash
+from sparring.game import Bout, Game, Lesson, Model, Pair, Plan, Task, make_task, stable_hash
 from sparring.loop import play
 from sparring.metrics import round_metrics
 from sparring.models.scripted import ScriptedModel
 from sparring.records import BOUTS, LESSONS, TASKS
 from sparring.rundir import RunDir
 from tests import killed
+from tests.silent import NoModel
 
 
 class Recorder(killed.Learner):
@@ -34,14 +35,9 @@ class Recorder(killed.Learner):
         super().learn(policy, lessons, out, seed)
 
 
-class NoModel:
-    """Refuses to sample: nothing may be left to do."""
-
-    def sample(self, prompts: Sequence[str], how: Sampling, *, role: str, seed: int) -> list[list[Sample]]:
-        raise AssertionError("a finished phase was played again")
-
-
 class NoEngine:
+    """Nothing may be left to do."""
+
     @contextlib.contextmanager
     def serve(self, policy: Path) -> Generator[Model]:
         yield NoModel()
@@ -227,3 +223,14 @@ def test_timings_tell_every_phase_once(run: RunDir):
 
 def test_the_kill_script_does_kill(tmp_path: Path):
     assert os.WTERMSIG(killed.in_child(tmp_path, killed.die)) == signal.SIGKILL
+
+
+def test_the_prove_game_that_is_killed_searches_in_every_way(tmp_path: Path):
+    """Moves, generated tactics, and readings of where they led: what is resumed byte for byte has all of them."""
+    run = RunDir(tmp_path)
+    play(killed.prove_plan(), killed.Prover(), run, lambda number: None)
+    attempts = [attempt for bout in run.read("round-001/probe", BOUTS) or [] for attempt in bout.attempts]
+    attempts += [attempt for bout in run.read("round-002/probe", BOUTS) or [] for attempt in bout.attempts]
+    assert {step.role for attempt in attempts for step in attempt.steps} > {"move"}
+    assert any(attempt.stats["weighed"] for attempt in attempts)
+    assert any(attempt.stats["status"] == "proved" for attempt in attempts)

@@ -140,6 +140,18 @@ def test_the_matched_budget_is_one_that_every_method_spent():
     assert matched_budget(rows, "tokens") == 700
 
 
+def test_a_method_that_spends_nothing_of_a_kind_bounds_no_budget_of_it():
+    rows = [search("mixture", task, 1000, "budget:seconds") for task in range(10)]
+    unasked = {"calls": 0, "tokens": 0}
+    rows += [search("moves, no model", task, 800, "budget:seconds") | unasked for task in range(10)]
+    assert (matched_budget(rows, "tokens"), matched_budget(rows, "seconds")) == (1000, 0.8)
+    # Most of its searches have to spend some: where only four of ten do, it is no method that spends tokens.
+    four = [search("moves, no model", task, 50, "budget:seconds") for task in range(4)]
+    assert matched_budget([*rows[:-4], *four], "tokens") == 1000
+    assert matched_budget([*rows[:10], *four], "tokens") == 50
+    assert matched_budget(rows[10:], "tokens") == 0
+
+
 def test_without_bounds_everything_is_within_budget():
     assert matched_budget([search("mixture", 1, 80), search("mixture", 2, 310, "exhausted")], "tokens") == 400
 
@@ -225,7 +237,7 @@ def test_the_tables_hold_the_numbers(page: str):
 
 
 def test_the_ablations_are_held_against_the_mixture(page: str):
-    lines = page[page.index("## Ablations, within 1000 generated tokens") :]
+    lines = page[page.index("## Ablations, within 1 CPU seconds") :]
     assert line_of(lines, "test", "mixture, K=2")[3:] == ["+0.0 [+0.0, +0.0]", "1", "3 x 40"]
     assert line_of(lines, "test", "mixture")[3] == "–"
 

@@ -7,40 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparring.game import NO_GOALS, Attempt, Goals, Step
+from sparring.game import NO_GOALS, Goals, Step
 from sparring.solvers.budget import Budget, Spent
 from sparring.solvers.choose import ALGORITHMS, BestFirst, Mcts
 from sparring.solvers.render import render
-from sparring.solvers.search import Expand, Proposal, Rules, Search
+from sparring.solvers.search import Proposal, Rank
 from sparring.solvers.theorem import MAX_SCRIPT_LINES, Candidate
 from sparring.solvers.tree import Tree
 from tests.toy_env import FAULT, REFUSED, TIMEOUT, Table, ToyEnv, provable, tasks
-
-FREE = Budget()
-
-
-def no_time() -> float:
-    return 0.0
-
-
-def listing(table: Table, scores: Mapping[str, float] | None = None) -> Expand:
-    """Proposes every tactic that the table has for the first goal, by score; a call and ten tokens for each."""
-
-    def propose(state: str) -> Proposal:
-        names = sorted(table.get(state.split("\n\n")[0], {}), key=lambda name: (-(scores or {}).get(name, -1.0), name))
-        found = [Candidate(tactic=name, score=(scores or {}).get(name, -1.0), role="flat") for name in names]
-        return Proposal(candidates=found, spent=Spent(calls=len(found), tokens=10 * len(found)))
-
-    return lambda states, retry: [propose(state) for state in states]
-
-
-def search(env: ToyEnv, *names: str, expand: Expand | None = None, **rules: Any) -> list[Attempt]:
-    settings = Rules(**{"budget": FREE, "clock": no_time, **rules})
-    return Search(env, expand or listing(env.table), settings).run(tasks(*names))
-
+from tests.toy_search import arbitrary, listing, nothing, search, some_moves
 
 BOTH = pytest.mark.parametrize("algorithm", ALGORITHMS.values(), ids=ALGORITHMS)
 
@@ -281,8 +259,8 @@ def test_the_clock_bounds_a_theorem_by_its_share():
     ticks = itertools.count()
     (attempt,) = search(ToyEnv(CHAIN), "g19", budget=Budget(seconds=20.0), clock=lambda: float(next(ticks)))
     assert attempt.stats["status"] == "budget:seconds"
-    # A start of 1 s, then waves of 3 s, 1 s of each in the environment.
-    assert (attempt.stats["total_s"], attempt.stats["env_s"], attempt.stats["searched"]) == (22.0, 8.0, 7)
+    # A start of 1 s, then waves of 5 s, 1 s of each in the environment.
+    assert (attempt.stats["total_s"], attempt.stats["env_s"], attempt.stats["searched"]) == (21.0, 5.0, 4)
 
 
 def test_a_wave_s_time_is_shared_by_what_each_theorem_ran():
@@ -290,7 +268,7 @@ def test_a_wave_s_time_is_shared_by_what_each_theorem_ran():
     table: Table = {"one": {"a": ()}, "three": {"a": (), "b": REFUSED, "c": REFUSED}}
     one, three = search(ToyEnv(table), "one", "three", clock=lambda: float(next(ticks)))
     assert (one.stats["env_s"], three.stats["env_s"]) == (1.25, 1.75)  # 1 s for each start, 1 s for the batch
-    assert (one.stats["other_s"], three.stats["other_s"]) == (1.0, 1.0)
+    assert (one.stats["other_s"], three.stats["other_s"]) == (2.0, 2.0)
     assert one.stats["total_s"] + three.stats["total_s"] == next(ticks) - 3  # between the starts and the wave nobody works
 
 
@@ -352,31 +330,6 @@ def test_best_first_takes_the_best_way_from_the_root():
     assert names(BestFirst()(tree, 1)) == ["f"]
     # By the mean of a way: f 2.4 / 3, e 5 / 3, c 2.5 / 1.
     assert names(BestFirst(path_norm=1.0)(tree, 9)) == ["f", "e", "c"]
-
-
-def test_a_second_expansion_competes_at_a_handicap():
-    tree = grown([("r", -3.0, ["a"]), ("a", -1.0, ["b"])])
-    assert names(BestFirst(again=2.0)(tree, 9)) == ["b"], "once is all"
-    tree.round = 1
-    # r 0 + 2, b 4, a 3 + 2; at 5 nats: b 4, r 5, a 8.
-    assert names(BestFirst(again=2.0)(tree, 9)) == ["r", "b", "a"]
-    assert names(BestFirst(again=5.0)(tree, 9)) == ["b", "r", "a"]
-
-
-def test_goals_may_be_expanded_again_while_others_are_open():
-    table: Table = {"top": {"late": (), "lure": ("x",)}, "x": {"on": ("y",)}, "y": {"on": ("z",)}, "z": {}}
-
-    def expand(states: Sequence[str], retry: int) -> list[Proposal]:
-        tactics = ["late" if state == "top" and retry else "lure" if state == "top" else "on" for state in states]
-        return [
-            Proposal(candidates=[Candidate(tactic=t, score=-1.0, role="flat", logprob=-1.0)], spent=Spent(calls=1))
-            for t in tactics
-        ]
-
-    how = {"expand": expand, "retries": 1, "width": 1, "algorithm": lambda: BestFirst(again=0.5)}
-    (at_once,), (at_last,) = (search(ToyEnv(table), "top", interleave=interleave, **how) for interleave in (True, False))
-    assert (at_once.answer, at_once.stats["searched"]) == ("late", 2)
-    assert (at_last.answer, at_last.stats["searched"]) == ("late", 5)
 
 
 def test_puct_by_hand():
@@ -447,32 +400,49 @@ RULES = st.one_of(st.just(REFUSED), st.lists(st.sampled_from(GOALS), max_size=3)
 TABLES = st.fixed_dictionaries({goal: st.dictionaries(st.sampled_from("abcd"), RULES, max_size=3) for goal in GOALS})
 
 
-@given(TABLES, st.sampled_from(sorted(ALGORITHMS)), st.integers(1, 4), st.integers(0, 2))
-def test_a_search_with_every_candidate_proves_exactly_what_is_provable(table: Table, algorithm: str, width: int, retries: int):
-    env = ToyEnv(table)
-    attempts = search(env, *GOALS, algorithm=ALGORITHMS[algorithm], width=width, retries=retries)
+RANKS = st.sampled_from([None, arbitrary])
+
+
+@given(TABLES, st.sampled_from(sorted(ALGORITHMS)), st.integers(1, 4), st.integers(0, 2), RANKS)
+@settings(deadline=None)
+def test_a_search_with_every_candidate_proves_exactly_what_is_provable(
+    table: Table, algorithm: str, width: int, retries: int, rank: Rank | None
+):
+    env = ToyEnv(table, suggested=some_moves(table))
+    how: dict[str, Any] = {"algorithm": ALGORITHMS[algorithm], "width": width, "retries": retries, "moves": 3}
+    attempts = search(env, *GOALS, rank=rank, **how)
     for task, attempt in zip(tasks(*GOALS), attempts, strict=True):
         expected = "proved" if task.text in provable(table) else "exhausted"
         assert attempt.stats["status"] == expected
         assert env.check(task, attempt.answer).solved == (expected == "proved")
         assert attempt.stats["proof_steps"] == len(attempt.answer.splitlines())
         assert {step.tactic for step in attempt.steps if step.used} == set(attempt.answer.splitlines())
+    # Where every tactic is a move and no model has any, the same is proved.
+    env = ToyEnv(table, suggested={goal: sorted(rules) for goal, rules in table.items()})
+    by_moves = search(env, *GOALS, expand=nothing, rank=rank, **how)
+    assert [attempt.stats["status"] for attempt in by_moves] == [attempt.stats["status"] for attempt in attempts]
 
 
-@given(TABLES, st.sampled_from(sorted(ALGORITHMS)), st.booleans(), st.booleans())
-def test_every_script_replays_however_goals_are_kept(table: Table, algorithm: str, dedup: bool, joint: bool):
-    env = ToyEnv(table, joint=joint)
-    attempts = search(env, *GOALS, algorithm=ALGORITHMS[algorithm], dedup=dedup, budget=Budget(steps=60))
+@given(TABLES, st.sampled_from(sorted(ALGORITHMS)), st.booleans(), st.booleans(), RANKS)
+@settings(deadline=None)
+def test_every_script_replays_however_goals_are_kept(table: Table, algorithm: str, dedup: bool, joint: bool, rank: Rank | None):
+    env = ToyEnv(table, joint=joint, suggested=some_moves(table))
+    how: dict[str, Any] = {"algorithm": ALGORITHMS[algorithm], "dedup": dedup, "moves": 3, "budget": Budget(steps=60)}
+    attempts = search(env, *GOALS, rank=rank, **how)
     for task, attempt in zip(tasks(*GOALS), attempts, strict=True):
         assert env.check(task, attempt.answer).solved == (attempt.stats["status"] == "proved")
         assert render(attempt).splitlines()
 
 
-@given(TABLES, st.sampled_from(sorted(ALGORITHMS)), st.permutations(GOALS), st.integers(1, 8))
-def test_a_theorem_s_search_does_not_depend_on_the_others(table: Table, algorithm: str, order: Sequence[str], live: int):
-    rules: dict[str, Any] = {"algorithm": ALGORITHMS[algorithm], "budget": Budget(steps=9)}
-    together = search(ToyEnv(table), *order, live=live, **rules)
-    assert together == [search(ToyEnv(table), name, **rules)[0] for name in order]
+@given(TABLES, st.sampled_from(sorted(ALGORITHMS)), st.permutations(GOALS), st.integers(1, 8), RANKS)
+@settings(deadline=None)
+def test_a_theorem_s_search_does_not_depend_on_the_others(
+    table: Table, algorithm: str, order: Sequence[str], live: int, rank: Rank | None
+):
+    env = ToyEnv(table, suggested=some_moves(table))
+    rules: dict[str, Any] = {"algorithm": ALGORITHMS[algorithm], "budget": Budget(steps=9), "moves": 2, "rank": rank}
+    together = search(env, *order, live=live, **rules)
+    assert together == [search(env, name, **rules)[0] for name in order]
 
 
 # ---------------------------------------------------------------------------------------------- as text

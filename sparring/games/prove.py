@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sparring.config import UNTRAINED, ProveRecipe
@@ -39,6 +40,7 @@ from sparring.rundir import commit
 from sparring.solvers.budget import Budget
 from sparring.solvers.choose import BestFirst, Mcts
 from sparring.solvers.hierarchy import Flat, Hierarchical, Joint, Mixture, Policy, Prover
+from sparring.solvers.rank import Ranker
 from sparring.solvers.search import Rules
 from sparring.trace import read_trace, trace
 from sparring.worlds.conjectures import OPERATORS, mutate_with, read
@@ -58,7 +60,7 @@ def prove(recipe: ProveRecipe, progress: Callable[[int, int], None] | None = Non
     env = KernelEnv(LIBRARY)
     judge = ProofJudge(env)
     check_judge(judge, controls())
-    prover = prover_of(recipe.search, env, recipe.policy.max_prompt_tokens)
+    prover = prover_of(recipe, env)
     teacher = TorchLearner(recipe.start, recipe.policy, reuse_logprobs=False, progress=progress)
     learner = TorchLearner(recipe.learner, recipe.policy, reuse_logprobs=False, progress=progress)
 
@@ -80,9 +82,7 @@ def prove(recipe: ProveRecipe, progress: Callable[[int, int], None] | None = Non
             name: lambda source=source, key=f"data.evals.{name}": theorems(source, env, key)[: recipe.data.eval_tasks or None]
             for name, source in recipe.data.evals.items()
         },
-        rivals={"flat": prover_of(flat_rival(recipe.search), env, recipe.policy.max_prompt_tokens)}
-        if recipe.search.policy != "flat"
-        else {},
+        rivals={"flat": prover_of(flat_rival(recipe), env)} if recipe.search.policy != "flat" else {},
         traces=(lambda: trace_lessons(read_traces(recipe.data.traces, env, recipe.data.trace_theorems), recipe.roles))
         if recipe.data.traces
         else None,
@@ -100,19 +100,21 @@ def controls() -> Iterator[Control]:
 # ---------------------------------------------------------------------------------------------- search
 
 
-def prover_of(how: Settings, env: Env, max_prompt: int = 1536) -> Prover:
+def prover_of(recipe: ProveRecipe, env: Env) -> Prover:
+    how = recipe.search
     budget = Budget(seconds=how.seconds or None, calls=how.calls or None, tokens=how.tokens or None, steps=how.steps or None)
     rules = Rules(
         budget=budget,
-        algorithm=(lambda: BestFirst(again=how.again)) if how.algorithm == "best_first" else lambda: Mcts(c=how.puct),
-        interleave=how.algorithm == "best_first" and how.again > 0,
+        algorithm=BestFirst if how.algorithm == "best_first" else lambda: Mcts(c=how.puct),
         width=how.width,
         live=how.live,
-        retries=how.retries,
+        retries=how.retries if how.policy != "moves" else 0,
+        moves=how.moves if how.policy in ("mixture", "moves") else 0,
+        max_chars=recipe.policy.max_prompt_tokens,  # a token has a character at least
         dedup=how.dedup,
     )
-    # A token has a character at least, so nothing is asked that the model refuses to read.
-    return Prover(env=env, rules=rules, policy=candidates_of(how), max_prompt_chars=max_prompt)
+    ranker = Ranker(target=recipe.roles.target, flat_weight=how.flat_weight, length_norm=how.length_norm)
+    return Prover(env=env, rules=rules, policy=candidates_of(how), ranker=ranker if how.policy == "mixture" else None)
 
 
 def candidates_of(how: Settings) -> Policy:
@@ -128,13 +130,15 @@ def candidates_of(how: Settings) -> Policy:
     if how.policy == "joint":
         tokens = how.max_target_tokens + how.max_tactic_tokens
         return Joint(actor=sampling(how.targets, tokens, how.target_beam), length_norm=how.length_norm)
-    policies: Mapping[str, Policy] = {"flat": flat, "rir": goals}
-    return policies.get(how.policy) or Mixture(flat=flat, goals=goals, flat_weight=how.flat_weight, goals_from=how.goals_from)
+    mixture = Mixture(flat=flat, goals=goals, flat_from=how.flat_from, goals_from=how.goals_from)
+    no_model = replace(mixture, flat_from=1, goals_from=1)  # and no state is expanded twice
+    policies: Mapping[str, Policy] = {"flat": flat, "rir": goals, "mixture": mixture, "moves": no_model}
+    return policies[how.policy]
 
 
-def flat_rival(how: Settings) -> Settings:
-    """The same search without a planner: where the mixture would ask for goals, it samples tactics anew."""
-    return how.model_copy(update={"policy": "flat"})
+def flat_rival(recipe: ProveRecipe) -> ProveRecipe:
+    """The same search by tactics of the flat prover alone: where the mixture would ask for goals, it samples tactics anew."""
+    return recipe.model_copy(update={"search": recipe.search.model_copy(update={"policy": "flat"})})
 
 
 # ---------------------------------------------------------------------------------------------- theorems

@@ -17,7 +17,7 @@ class Budget:
     seconds: float | None = None
     """Of model and prover time spent on the theorem, not of the clock on the wall: waves are shared with other theorems."""
     calls: int | None = None
-    """Sequences that a model generated, in whatever role."""
+    """Sequences that a model generated, in whatever role, and readings of what was reached, one for each goal and role that ranks."""
     tokens: int | None = None
     """Tokens in them."""
     steps: int | None = None
@@ -41,6 +41,8 @@ class Spent:
     """Steps that the environment refused; those that ran out of time and those on which it broke are counted apart."""
     timeouts: int = 0
     faults: int = 0
+    weighed: int = 0
+    """States reached that a model ranked; it reads them, and generates nothing."""
     duplicates: int = 0
     """Candidates that had been tried at the same goal, and were not run again."""
 

@@ -21,12 +21,10 @@ class BestFirst:
     """The open goals with the likeliest way from the root, as ReProver (arXiv 2306.15626) and RiR do.
 
     A goal's priority is the sum of the scores on the best way to it, divided by (steps on that way) ** ``path_norm``: 0 is
-    the papers' rule; above it, deep goals are not put off for being deep (BFS-Prover, arXiv 2502.03438). A goal that may be
-    expanded again has its priority less ``again`` (nats) for every expansion so far.
+    the papers' rule; above it, deep goals are not put off for being deep (BFS-Prover, arXiv 2502.03438).
     """
 
     path_norm: float = 0.0
-    again: float = 0.0
 
     def __call__(self, tree: Tree, n: int) -> list[Goal]:
         # Dijkstra's algorithm, with -score >= 0 as the length of an edge. It never walks through a proved goal or along an
@@ -41,7 +39,7 @@ class BestFirst:
                 continue
             seen.add(goal)
             if tree.is_open(goal):
-                found.append((cost / max(steps, 1) ** self.path_norm + self.again * goal.expansions, len(found), goal))
+                found.append((cost / max(steps, 1) ** self.path_norm, len(found), goal))
             for edge in goal.edges:
                 if edge.alive:
                     for child in edge.children:

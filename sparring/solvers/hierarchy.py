@@ -1,4 +1,4 @@
-"""Where candidates come from: an actor alone, a planner that names the next state and an actor that gets there, or both.
+"""Where candidates come from: a prover alone, a planner that names the next state and an actor that gets there, or both.
 
 A score is a log-prob divided by (number of its tokens) ** ``length_norm``: 0 is the papers' rule, 1 the mean over tokens.
 """
@@ -12,7 +12,6 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from sparring.errors import SparringError
 from sparring.game import Attempt, Env, Model, Sample, Sampling, Task, stable_hash
 from sparring.prompts import (
     STEP,
@@ -24,7 +23,8 @@ from sparring.prompts import (
     split_joint,
 )
 from sparring.solvers.budget import Spent
-from sparring.solvers.search import Proposal, Rules, Search
+from sparring.solvers.rank import Ranker, rank
+from sparring.solvers.search import Proposal, Ranking, Reached, Rules, Search
 from sparring.solvers.theorem import Candidate
 
 
@@ -152,41 +152,27 @@ class Joint:
 
 @dataclass(frozen=True, kw_only=True)
 class Mixture:
-    """Candidates of both kinds under one budget, as of one policy that is ``flat`` with probability ``flat_weight``.
+    """Candidates of both kinds under one budget, each kind from some expansion of a state on.
 
-    The two prove different theorems (42 only RiR's, 26 only ReProver's in the paper's logs), hence both. A tactic of both
-    has the score log(w exp(flat score) + (1 - w) exp(goal-driven score)), so that their agreement counts; one of a single
-    kind has its own term of that sum. Within a kind the best derivation counts: normalised scores of several
-    targets are no probabilities that could be added, and one tactic sampled twice is no better for it. No score is above 0.
+    What is generated is dear, so where the environment has moves of its own (``Rules.moves``) a state's first expansion needs none.
+    Scores of different kinds are comparable only by a ``Ranker``.
     """
 
     flat: Flat
     goals: Hierarchical
-    flat_weight: float = 0.5
-    goals_from: int = 0
-    """The expansion of a state from which on candidates are goal-driven. 0: both kinds at once. 1: the cheap flat candidates first,
-    the dear goal-driven ones for a state that is worth a second expansion."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.flat_weight < 1:
-            raise SparringError(f"flat_weight {self.flat_weight} must lie between 0 and 1; for one kind alone use flat or rir")
+    flat_from: int = 1
+    """The expansion of a state, counted from 0, from which on the flat prover is asked."""
+    goals_from: int = 2
+    """The same for planner and actor."""
 
     def propose(self, states: Sequence[str], ask: Ask) -> list[list[Candidate]]:
-        if self.goals_from:
-            later = ask.since(self.goals_from)
-            return self.goals.propose(states, later) if later else self.flat.propose(states, ask)
-        pairs = zip(self.flat.propose(states, ask), self.goals.propose(states, ask), strict=True)
-        return [self._mix(flat, goals) for flat, goals in pairs]
-
-    def _mix(self, flat: Sequence[Candidate], goals: Sequence[Candidate]) -> list[Candidate]:
-        mixed = {c.tactic: replace(c, score=c.score + math.log(self.flat_weight)) for c in flat}
-        for candidate in goals:
-            candidate = replace(candidate, score=candidate.score + math.log(1 - self.flat_weight))
-            if twin := mixed.get(candidate.tactic):
-                low, high = sorted((twin, candidate), key=_score)
-                candidate = replace(high, score=high.score + math.log1p(math.exp(low.score - high.score)))
-            mixed[candidate.tactic] = candidate
-        return sorted(mixed.values(), key=_score, reverse=True)
+        found: list[list[Candidate]] = [[] for _ in states]
+        kinds: tuple[tuple[Policy, int], ...] = ((self.flat, self.flat_from), (self.goals, self.goals_from))
+        for policy, first in kinds:
+            if later := ask.since(first):
+                for own, more in zip(found, policy.propose(states, later), strict=True):
+                    own += more
+        return [_distinct(candidates) for candidates in found]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -229,7 +215,6 @@ PRESETS: Mapping[str, Policy] = {
     # The paper takes 64 tactics for each of 5 targets; here there are fewer, since every call is paid for.
     "rir": Hierarchical(planner=_TARGETS, actor=replace(_TACTICS, n=8)),
     "joint": Joint(actor=replace(_TACTICS, max_new_tokens=320)),
-    # A target has many more tokens than a tactic: without length_norm its log-prob alone would put goal-driven candidates last.
     "mixture": Mixture(
         flat=Flat(actor=replace(_TACTICS, n=8), length_norm=0.5),
         goals=Hierarchical(planner=replace(_TARGETS, n=4), actor=replace(_TACTICS, n=2), length_norm=0.5),
@@ -244,12 +229,18 @@ class Prover:
     env: Env
     rules: Rules
     policy: Policy = PRESETS["mixture"]
-    max_prompt_chars: int = 4000
+    ranker: Ranker | None = None
+    """Scores candidates by where they led; None: they keep the scores of who named them."""
 
     def attempt(self, tasks: Sequence[Task], model: Model, seed: int) -> list[tuple[Attempt, ...]]:
         def expand(states: Sequence[str], retry: int) -> list[Proposal]:
-            ask = Ask(model, self.rules.clock, self.max_prompt_chars, seed=seed, retry=retry)
+            ask = Ask(model, self.rules.clock, self.rules.max_chars, seed=seed, retry=retry)
             candidates = self.policy.propose(states, ask)
             return [Proposal(candidates=found, spent=ask.spent[number]) for number, found in enumerate(candidates)]
 
-        return [(attempt,) for attempt in Search(self.env, expand, self.rules).run(tasks)]
+        def ranked(reached: Sequence[Reached]) -> list[Ranking]:
+            assert self.ranker is not None
+            return rank(self.ranker, reached, model, self.rules.clock, self.rules.max_chars)
+
+        search = Search(self.env, expand, self.rules, ranked if self.ranker else None)
+        return [(attempt,) for attempt in search.run(tasks)]

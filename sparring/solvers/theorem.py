@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from sparring.game import Attempt, Env, Goals, Outcome, Rejected, Step
+from sparring.game import Attempt, Env, Goals, Outcome, Proved, Rejected, Step
 from sparring.solvers.budget import Budget, Spent
 from sparring.solvers.choose import Choose
 from sparring.solvers.tree import Edge, Goal, Tree
@@ -40,13 +40,15 @@ class Theorem:
     """Those that the environment accepted."""
     _wave: list[Outcome] = field(default_factory=list[Outcome])
 
-    def take(self, goal: Goal, candidate: Candidate, outcome: Outcome, env: Env) -> None:
-        """The environment's answer to ``candidate`` at ``goal``."""
+    def count(self, outcome: Outcome) -> None:
+        """The environment ran a tactic."""
         self._wave.append(outcome)
         self.spent.steps += 1
         if isinstance(outcome, Rejected):
             self.spent.refuse(outcome)
-            return
+
+    def take(self, goal: Goal, candidate: Candidate, outcome: Goals | Proved, env: Env) -> None:
+        """The environment accepted ``candidate`` at ``goal``."""
         left = outcome if isinstance(outcome, Goals) else Goals(texts=())
         step = Step(
             state=goal.goals.text,

@@ -54,10 +54,10 @@ class Edge:
 class Tree:
     """Grows by expansions; knows at any time which goals are proved, dead or open."""
 
-    def __init__(self, root: Goals, *, dedup: bool = True, round: int = 0) -> None:
+    def __init__(self, root: Goals, *, dedup: bool = True) -> None:
         self.root = Goal(root, depth=0)
         self.goals = [self.root]
-        self.round = round
+        self.round = 0
         """How often every goal may have been expanded before; raised by ``reopen``."""
         self._dedup = dedup
         self._by_text = {root.text: self.root}
