@@ -172,10 +172,10 @@ check_packages() {
 
 # ---------------------------------------------------------------------------------------------- provers
 
-# The tests compile printed proofs with coqc; without it they are skipped, and pytest says so.
+# The tests prove with Coq, in bubblewrap's sandbox; without them these tests are skipped, and pytest says so.
 get_coq() {
-    has coqc || apt_install coq ||
-        say "coqc is missing, so proofs printed for Coq are not checked. On Debian and Ubuntu: ${sudo}apt-get install -y --no-install-recommends coq"
+    { has coqc && has bwrap; } || apt_install coq bubblewrap ||
+        say "coqc or bwrap is missing, so nothing is tested with Coq. On Debian and Ubuntu: ${sudo}apt-get install -y --no-install-recommends coq bubblewrap"
 }
 
 [ "$tools" != dev ] || get_coq

@@ -2,15 +2,60 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import pytest
 
+from sparring.envs.coq import CoqEnv
+from sparring.envs.coq_pool import CoqOptions
 from sparring.envs.embedded import KernelEnv
-from sparring.game import NO_GOALS, Env, Goals, Outcome, Proved, Rejected, Task, make_task
+from sparring.envs.sandbox import available
+from sparring.game import NO_GOALS, Env, Goals, Outcome, Proved, Rejected, Task, Verdict, make_task
 
-ENVS: dict[str, Callable[[], Env]] = {"kernel": KernelEnv}
+NO_COQ = "coqidetop.opt is not installed" if shutil.which("coqidetop.opt") is None else available()
+
+
+@dataclass
+class Introduced:
+    """Coq with the binders of a statement introduced, as the kernel does it: the scripts here begin after that."""
+
+    coq: CoqEnv = field(default_factory=lambda: CoqEnv(CoqOptions(tactic_timeout_s=1)))
+
+    def start(self, task: Task) -> Goals | Rejected:
+        state = self.coq.start(task)
+        if isinstance(state, Rejected) or not (line := introduction(task.text)):
+            return state
+        outcome = self.step([(state, line)])[0]
+        return outcome if isinstance(outcome, Goals) else Rejected(reason=f"{line}: {outcome}", kind="fault")
+
+    def step(self, tries: Sequence[tuple[Goals, str]]) -> list[Outcome]:
+        return self.coq.step(tries)
+
+    def moves(self, goals: Goals) -> Sequence[str]:
+        return self.coq.moves(goals)
+
+    def split(self, goals: Goals) -> list[Goals]:
+        return self.coq.split(goals)
+
+    def check(self, task: Task, script: str) -> Verdict:
+        return self.coq.check(task, f"{introduction(task.text)}\n{script}")
+
+    def close(self) -> None:
+        self.coq.close()
+
+
+def introduction(text: str) -> str:
+    """``forall p q : Prop, ...`` -> ``intros p q``."""
+    found = re.match(r"forall ([a-z ]+) : Prop,", text)
+    return f"intros {found[1]}" if found else ""
+
+
+ENVS: dict[str, Callable[[], Env]] = {"kernel": KernelEnv, "coq": Introduced}
+PARAMS = ["kernel", pytest.param("coq", marks=pytest.mark.skipif(NO_COQ is not None, reason=NO_COQ or ""))]
 
 TRUE = "forall p q : Prop, p /\\ q -> q /\\ p"
 SCRIPT = ["intro h", "destruct h as [a b]", "split", "exact b", "exact a"]
@@ -35,7 +80,6 @@ CHEATS = [
     "shelve",
     "give_up",
     "axiom a : False",
-    "apply False_ind",
     "fix f 1",
 ]
 HOSTILE = [
@@ -48,7 +92,7 @@ SECONDS = 2.0
 """Within which any tactic is answered. A prover in another process takes its time, the kernel here a hundredth of it."""
 
 
-@pytest.fixture(scope="module", params=list(ENVS))
+@pytest.fixture(scope="module", params=PARAMS)
 def env(request: pytest.FixtureRequest) -> Iterator[Env]:
     env = ENVS[request.param]()
     yield env
@@ -165,6 +209,33 @@ def test_goals_are_split_into_goals_that_are_proved_apart(env: Env):
     assert [part.texts for part in env.split(parts[0])] == [parts[0].texts]
 
 
+@pytest.mark.parametrize("text", [*PROVED, *FALSE])
+def test_moves_are_lines_that_do_no_harm(env: Env, text: str):
+    """Each is a tactic of one line, accepted or refused; looking for them changes nothing, and finds the same again."""
+    script = PROVED.get(text, [])
+    for state in states(env, text, script) if script else [started(env, text)]:
+        before = state.text
+        found = list(env.moves(state))
+        assert list(env.moves(state)) == found
+        assert state.text == before
+        assert len(set(found)) == len(found)
+        assert all(line.strip() and len(line.splitlines()) == 1 for line in found)
+        outcomes = env.step([(state, line) for line in found])
+        assert not any(isinstance(outcome, Rejected) and outcome.kind == "fault" for outcome in outcomes)
+        assert not isinstance(one(env, state, "exact nothing"), Goals)
+        assert state.text == before
+
+
+def test_moves_are_for_the_first_goal(env: Env):
+    two = states(env, TRUE, SCRIPT)[3]
+    assert list(env.moves(two)) == list(env.moves(env.split(two)[0]))
+
+
+@pytest.mark.parametrize("alien", [Goals(texts=()), Goals(texts=("not of this world",)), Goals(texts=("x",), handle="x")])
+def test_a_solved_or_foreign_state_has_no_moves(env: Env, alien: Goals):
+    assert list(env.moves(alien)) == []
+
+
 @pytest.mark.parametrize("text", PROVED)
 def test_a_script_is_checked(env: Env, text: str):
     task, script = make_task(text), PROVED[text]
@@ -218,7 +289,7 @@ def test_hostile_text_is_rejected_soon(env: Env, tactic: str):
     assert not env.check(make_task(TRUE), tactic).solved
 
 
-@pytest.mark.parametrize("name", list(ENVS))
+@pytest.mark.parametrize("name", PARAMS)
 def test_closing_twice_does_no_harm(name: str):
     env = ENVS[name]()
     assert env.check(make_task(TRUE), "\n".join(SCRIPT)).solved

@@ -1,0 +1,184 @@
+"""Tactic tries per second of the Coq environment, against a bare client on the same pipe.
+
+    python -m bench.coq_env [--tries 20000] [--processes 1] [--batch 64] [--repeats 3]
+
+The tries are cheap tactics at the states that a few proofs of the standard library's kind go through, in random batches as a search
+makes them. The bare client writes the requests that the environment wrote, byte for byte, to a process of its own in the same sandbox,
+and counts the ends of the answers: what is left is what Coq takes. The two take turns, batch by batch, so that a busy machine is as busy
+for both. Memory is that of the environment's processes, before and after.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+from unittest import mock
+
+from sparring.envs.coq import CoqEnv, CoqOptions, command
+from sparring.envs.process import Child, Limits
+from sparring.game import Goals, make_task
+
+HEADER = "Require Import Arith List.\nImport ListNotations.\n"
+PROOFS = {
+    "forall p q : Prop, p /\\ q -> q /\\ p": ["intros p q h", "destruct h as [a b]", "split", "exact b"],
+    "forall n m : nat, n + m = m + n": ["intros n m", "induction n as [| n IHn]", "simpl", "rewrite <- plus_n_O", "reflexivity"],
+    "forall (A : Type) (l : list A), rev (rev l) = l": ["intros A l", "induction l as [| a l IHl]", "reflexivity", "simpl"],
+    "forall n m k : nat, n <= m -> m <= k -> n <= k": ["intros n m k h g", "induction g"],
+    "forall (A : Type) (l k : list A), length (l ++ k) = length l + length k": [
+        "intros A l k",
+        "induction l",
+        "reflexivity",
+        "simpl",
+    ],
+}
+TACTICS = [
+    *(
+        "intros",
+        "intro x",
+        "split",
+        "left",
+        "right",
+        "assumption",
+        "reflexivity",
+        "symmetry",
+        "simpl",
+        "exact I",
+        "exists 0",
+        "f_equal",
+    ),
+    *(
+        "rewrite IHn",
+        "rewrite IHl",
+        "rewrite h",
+        "apply h",
+        "destruct h",
+        "destruct n",
+        "induction n",
+        "induction l",
+        "constructor",
+    ),
+    *(
+        "trivial",
+        "discriminate",
+        "contradiction",
+        "unfold not",
+        "exact a",
+        "apply plus_n_O",
+        "rewrite plus_n_Sm",
+        "exfalso",
+        "clear",
+    ),
+]
+
+
+def states(env: CoqEnv) -> list[Goals]:
+    found: list[Goals] = []
+    for statement, script in PROOFS.items():
+        state = env.start(make_task(statement))
+        for line in [*script, None]:
+            assert isinstance(state, Goals), (statement, state)
+            found.append(state)
+            if line is not None:
+                [state] = env.step([(state, line)])
+    return found
+
+
+def batches(known: Sequence[Goals], tries: int, batch: int) -> list[list[tuple[Goals, str]]]:
+    """Eight tactics at each of ``batch // 8`` states."""
+    random = Random(0)
+    rows = range(0, tries, batch)
+    return [[(state, move) for state in random.choices(known, k=batch // 8) for move in random.sample(TACTICS, 8)] for _ in rows]
+
+
+class Bare:
+    """The same requests without any client to speak of."""
+
+    def __init__(self, argv: Sequence[str], folder: Path) -> None:
+        self.process = subprocess.Popen(
+            argv, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        assert self.process.stdin
+        assert self.process.stdout
+        self.to, self.back = self.process.stdin.fileno(), self.process.stdout.fileno()
+
+    def ask(self, requests: Sequence[bytes]) -> None:
+        for data in requests:
+            os.write(self.to, data)
+            answers, seen, tail = data.count(b"<call "), 0, b""
+            while seen < answers:
+                chunk = tail + os.read(self.back, 1 << 16)
+                seen += chunk.count(b"</value>")
+                tail = chunk[-7:]
+
+    def close(self) -> None:
+        with self.process:
+            self.process.kill()
+
+
+class Found(NamedTuple):
+    """Seconds of the environment, and of the bare client; MB before and after."""
+
+    env_s: float
+    bare_s: float
+    before_mb: float
+    after_mb: float
+
+
+def measure(options: CoqOptions, tries: int, batch: int) -> Found:
+    """The bare client has one process: where the environment has several, it does nothing (0 seconds)."""
+    requests: list[bytes] = []
+    send = Child.send
+
+    def recording(self: Child, data: bytes, limits: Limits) -> None:
+        requests.append(data)
+        send(self, data, limits)
+
+    env, env_s, bare_s = CoqEnv(options), 0.0, 0.0
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(Child, "send", recording):
+        bare = Bare(command(options, Path(folder)), Path(folder))
+        work = batches(states(env), tries, batch)
+        before = sum(env.memory_mb())
+        for part in [[], *work]:  # the first turn brings the bare client to where the environment is
+            begun = time.perf_counter()
+            env.step(part)
+            turn = time.perf_counter()
+            if options.processes == 1:
+                bare.ask(requests)
+                bare_s += (time.perf_counter() - turn) * bool(part)
+            requests.clear()
+            env_s += turn - begun
+        after = sum(env.memory_mb())
+        bare.close()
+    env.close()
+    return Found(env_s, bare_s, before, after)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tries", type=int, default=20_000)
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=3)
+    args = parser.parse_args()
+    options = CoqOptions(header=HEADER, processes=args.processes)
+    found = [measure(options, args.tries, args.batch) for _ in range(args.repeats)]
+    tries = -(-args.tries // args.batch) * (args.batch // 8 * 8)
+    rates = sorted(tries / row.env_s for row in found)
+    print(f"{tries} tries, {args.processes} processes: {statistics.median(rates):.0f} a second [{rates[0]:.0f}, {rates[-1]:.0f}]")
+    if args.processes == 1:
+        overhead = statistics.median(row.env_s / row.bare_s - 1 for row in found)
+        bare = statistics.median(tries / row.bare_s for row in found)
+        print(f"bare client, same requests: {bare:.0f} a second; overhead {100 * overhead:.1f} %")
+    print(f"memory: {found[-1].before_mb:.0f} MB before, {found[-1].after_mb:.0f} MB after")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""Coq 8.16 as an environment: ``coqidetop`` processes that are moved to where a tactic is to be tried.
+
+A state is what led to it: the context's sentences, the statement, and the tactics with the numbers of the goals that they worked on.
+Tactics are tried where a process is already, or nearest (``coq_pool``).
+
+Goals that share no existential variable are proved apart. Each of them is still a goal of the state that it came up in, and is worked
+on by its number (``2: ( tactic ).``) while the others stay as they are.
+
+What the search is told is not believed: ``check`` hands the script to ``coq_audit``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from sparring.envs.coq_audit import audit
+from sparring.envs.coq_pool import CoqOptions, Group, Handle, Root, Worker, brief, command, share
+from sparring.envs.coq_sentence import LexError, check_statement, check_tactic, split_sentences, tidy, tokens
+from sparring.envs.coqtop import shared
+from sparring.game import Goals, Outcome, Rejected, Task, Verdict
+
+NEEDS = {"lia": "Lia", "nia": "Lia", "lra": "Lra", "nra": "Lra"}
+"""Tactic -> the word in a context that brings it."""
+
+
+class CoqEnv:
+    """Proves statements of Coq. Raises SparringError where there is no Coq or no sandbox.
+
+    ``Task.context`` is what the statement stands in, as Coq text: the operator's, trusted. Statements and tactics are not.
+    """
+
+    def __init__(self, options: CoqOptions | None = None) -> None:
+        self.options = options or CoqOptions()
+        command(self.options, Path.cwd())  # says now what would be missing later
+        self._workers = [Worker(self.options) for _ in range(self.options.processes)]
+
+    def start(self, task: Task) -> Goals | Rejected:
+        """The statement (a proposition, or a sentence like ``Lemma f (n : nat) : n = n.``) as one goal, after its context."""
+        statement = read_statement(task.text)
+        context = _context(task.context or self.options.header)
+        for part in (statement, context):
+            if isinstance(part, Rejected):
+                return part
+        assert isinstance(statement, Statement)
+        assert isinstance(context, tuple)
+        root = Root((*context, statement.sentence), _moves(self.options.moves, task.context or self.options.header))
+        worker = max(self._workers, key=lambda worker: shared(worker.position, root.sentences))
+        return worker.thread.submit(worker.start, root).result()
+
+    def step(self, tries: Sequence[tuple[Goals, str]]) -> list[Outcome]:
+        """Each tactic on the first of its goals. The processes share the work."""
+        outcomes: dict[int, Outcome] = {}
+        groups: dict[tuple[int, tuple[str, ...]], Group] = {}
+        for number, (goals, tactic) in enumerate(tries):
+            handle = goals.handle
+            if not isinstance(handle, Handle) or not handle.count:
+                outcomes[number] = Rejected(reason="this state was not made by this environment", kind="fault")
+            elif why := _refused(tactic):
+                outcomes[number] = Rejected(reason=brief(why))
+            else:
+                key = (id(handle.root), handle.path)
+                group = groups.get(key) or groups.setdefault(key, Group(handle.root.sentences + handle.path, []))
+                group.tries.append((number, handle, _tidy(tactic)))
+        shares = share(list(groups.values()), [worker.position for worker in self._workers])
+        running = [worker.thread.submit(worker.run, part) for worker, part in zip(self._workers, shares, strict=True) if part]
+        for done in running:
+            outcomes |= done.result()
+        return [outcomes[number] for number in range(len(tries))]
+
+    def moves(self, goals: Goals) -> Sequence[str]:
+        """Coq's own automation, whatever the goal."""
+        return goals.handle.root.moves if isinstance(goals.handle, Handle) else ()
+
+    def split(self, goals: Goals) -> list[Goals]:
+        """Each goal by itself, unless some existential variable is open: then they stay together."""
+        handle: Handle = goals.handle
+        if handle.count == 1 or not handle.apart:
+            return [goals]
+        return [
+            Goals(texts=(text,), handle=replace(handle, first=handle.first + number, count=1))
+            for number, text in enumerate(goals.texts)
+        ]
+
+    def check(self, task: Task, script: str) -> Verdict:
+        """A fresh file through coqc and coqchk."""
+        statement = read_statement(task.text)
+        if isinstance(statement, Rejected):
+            return Verdict(score=0.0, solved=False, note=statement.reason)
+        return audit(task.context or self.options.header, statement.closed, statement.intros + script, self.options.audit)
+
+    def memory_mb(self) -> list[float]:
+        """Resident memory of each process; 0 where none is running."""
+        return [worker.memory_mb for worker in self._workers]
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.close()
+
+
+# ------------------------------------------------------------------------------------------------ statements and contexts
+
+
+class Statement(NamedTuple):
+    """``sentence`` states it; ``closed`` is the same without binders, and ``intros`` is the line that leads from it to the same goal."""
+
+    sentence: str
+    closed: str
+    intros: str
+
+
+_ASSERTION = re.compile(
+    r"(?:Local\s+|Global\s+)?(?:Theorem|Lemma|Fact|Remark|Corollary|Proposition|Property|Example)\s+[\w']+(?=[\W])"
+)
+_GOAL = re.compile(r"Goal\s")
+_NAME = "sparring_goal"
+
+
+def read_statement(text: str) -> Statement | Rejected:
+    """A proposition or a whole assertion. Names of assertions are dropped: nothing may depend on them."""
+    text = text.replace("\t", " ").strip()
+    binders = ""
+    if head := _ASSERTION.match(text):
+        colon = _colon(text[head.end() :])
+        if colon is None:
+            return Rejected(reason="this assertion says nothing: a colon is missing")
+        binders, text = text[head.end() :][:colon].strip(), text[head.end() + colon + 1 :]
+    elif head := _GOAL.match(text):
+        text = text[head.end() :]
+    text = text.strip().removesuffix(".")
+    closed = f"forall {binders},\n{text}" if binders else text
+    if why := check_statement(closed):
+        return Rejected(reason=brief(why))
+    names = _bound_names(binders)
+    if names is None:
+        return Rejected(reason=f"binders like {binders:.80} are not understood: write forall")
+    intros = f"intros {' '.join(names)}\n" if names else ""
+    return Statement(f"Theorem {_NAME} {binders} :\n( {text} ).", closed, intros)
+
+
+def _colon(text: str) -> int | None:
+    """Where the type begins: the first colon outside brackets."""
+    depth = 0
+    try:
+        for token in tokens(text):
+            depth += (token.text in ("(", "{", "[")) - (token.text in (")", "}", "]"))
+            if token.text == ":" and not depth:
+                return token.start
+    except LexError:
+        pass
+    return None
+
+
+def _bound_names(binders: str) -> list[str] | None:
+    """n and m of ``(n m : nat)``; None for binders that name nothing, or that Coq would name."""
+    names: list[str] = []
+    depth, naming = 0, True
+    for token in tokens(binders):
+        depth += (token.text in ("(", "{", "[")) - (token.text in (")", "}", "]"))
+        if token.text in ("`", "'", "_", "@"):
+            return None
+        if token.kind == "name" and (naming or not depth):
+            names.append(token.text)
+        naming = depth == 1 and (token.text in ("(", "{", "[") or (naming and token.text != ":"))
+    return names
+
+
+@lru_cache(maxsize=64)
+def _context(text: str) -> tuple[str, ...] | Rejected:
+    try:
+        return tuple(sentence.text for sentence in split_sentences(text))
+    except LexError as error:
+        return Rejected(reason=f"the context: {error}")
+
+
+# A search tries the same few tactics everywhere.
+_refused = lru_cache(maxsize=4096)(check_tactic)
+_tidy = lru_cache(maxsize=4096)(tidy)
+
+
+def _moves(moves: Sequence[str], context: str) -> tuple[str, ...]:
+    return tuple(move for move in moves if re.search(rf"\b{NEEDS.get(move, '')}\b", context) or move not in NEEDS)

@@ -1,0 +1,279 @@
+"""The processes of the Coq environment: who works on what, and what becomes of a try when a process hangs, swells or dies.
+
+A state is what led to it, so it outlives the process that it came up in: a process that was lost, or that has gone elsewhere, is brought
+there again, from the last sentence that it shares with the state.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from sparring.envs.coq_audit import AuditOptions
+from sparring.envs.coqtop import ARGV, Coqtop, Failed, Try, View, shared
+from sparring.envs.process import Limits, ProcessDied
+from sparring.envs.sandbox import Limits as SandboxLimits
+from sparring.envs.sandbox import wrap
+from sparring.game import Goals, Outcome, Proved, Rejected
+
+MAX_GOALS = 64
+MAX_GOAL_CHARS = 50_000
+"""Of all goals of a state together: a tactic that leaves more than this has blown up a term."""
+MAX_REASON_CHARS = 500
+INTERRUPT_AFTER_S, KILL_AFTER_S = 1, 3
+"""After Coq's own time limit, which it may miss: SIGINT, SIGKILL."""
+_LONG_S = 10**7
+_SPARE_MB = 4000
+"""Address space that Coq asks for without using it."""
+_SENTENCE_COST = 20
+"""What running a sentence of a context again costs, in tactics: it may load a library. Not so one that is ``_CHEAP``."""
+_CHEAP = re.compile(r"\d+:|Theorem\b|Lemma\b|[a-z{}*+-]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoqOptions:
+    """``header``: the context of tasks that have none. ``processes``: at most so many are alive; each works on one thing at a time.
+
+    ``tactic_timeout_s``, ``context_timeout_s``: seconds for a tactic, and for a context, once read; reading any sentence of it may take
+    as long.
+    ``memory_mb``: a process that takes more is ended and started anew, and so is one in which ``recycle_after`` tactics were aborted:
+    Coq keeps some of what they had built. ``moves``: tactics that take no thought; those that the context does not bring are left out.
+    ``audit``: how proofs are checked; its load path, its readable folders and ``allow_unsandboxed`` hold for the search as well.
+    """
+
+    header: str = ""
+    processes: int = 1
+    tactic_timeout_s: int = 5
+    context_timeout_s: int = 120
+    memory_mb: int = 4000
+    recycle_after: int = 100
+    moves: tuple[str, ...] = (
+        *("assumption", "reflexivity", "trivial", "auto", "easy", "congruence", "intuition", "firstorder", "lia"),
+    )
+    audit: AuditOptions = field(default_factory=AuditOptions)
+
+    def limits(self, timeout_s: float) -> Limits:
+        return Limits(timeout_s + INTERRUPT_AFTER_S, timeout_s + KILL_AFTER_S, self.memory_mb)
+
+
+@dataclass(frozen=True, eq=False)
+class Root:
+    """A statement in its context: the sentences that lead to the first goal, and the moves that make sense there."""
+
+    sentences: tuple[str, ...]
+    moves: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Handle:
+    """Goals ``first`` to ``first + count - 1`` of the ``total`` goals of a state. ``apart``: none of them depends on another."""
+
+    root: Root
+    path: tuple[str, ...]
+    first: int
+    count: int
+    total: int
+    apart: bool
+
+
+class Group(NamedTuple):
+    """Tries at one state: the sentences that lead there, and (number of the try, handle, tactic)."""
+
+    node: tuple[str, ...]
+    tries: list[tuple[int, Handle, str]]
+
+
+# ------------------------------------------------------------------------------------------------ sharing the work
+
+
+def share(groups: Sequence[Group], positions: Sequence[Sequence[str]]) -> list[list[Group]]:
+    """Who works on what, in which order: each group goes where it is done first, by what it costs to get there from the group before.
+
+    Groups are taken depth first, so that one state's neighbours follow it.
+    """
+    ordered = sorted(groups, key=lambda group: group.node)
+    if len(positions) == 1:
+        return [ordered]
+    most = -(-sum(len(group.tries) for group in groups) // len(positions))
+    pieces = [Group(node, tries[at : at + most]) for node, tries in ordered for at in range(0, len(tries), most)]
+    ends, loads = list(positions), [0] * len(positions)
+    shares: list[list[Group]] = [[] for _ in positions]
+    for piece in pieces:
+        costs = [load + _way(end, piece.node) for load, end in zip(loads, ends, strict=True)]
+        best = costs.index(min(costs))
+        shares[best].append(piece)
+        loads[best], ends[best] = costs[best] + len(piece.tries), piece.node
+    return shares
+
+
+def _way(position: Sequence[str], node: Sequence[str]) -> int:
+    """What it costs to get to ``node``, in tactics."""
+    return sum(1 if _CHEAP.match(sentence) else _SENTENCE_COST for sentence in node[shared(position, node) :])
+
+
+def command(options: CoqOptions, folder: Path) -> list[str]:
+    """How coqidetop is started, shut in. The memory is watched from outside; the limit inside is for what grows faster than that."""
+    limits = SandboxLimits(cpu_s=_LONG_S, memory_mb=2 * options.memory_mb + _SPARE_MB)
+    own = options.audit
+    return wrap([*ARGV, *own.flags], folder, limits, readable=own.readable, allow_unsandboxed=own.allow_unsandboxed)
+
+
+# ------------------------------------------------------------------------------------------------ working
+
+
+class Worker:
+    """A process and the thread that it lives in (see ``process.Child``); it is started when there is work, and again when it is lost."""
+
+    def __init__(self, options: CoqOptions) -> None:
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix="coq")
+        self._options = options
+        self._coq: Coqtop | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._aborted = 0
+        self._node: tuple[str, ...] | None = None
+        """The state that the process stands at, or right after."""
+        self._open = True
+
+    @property
+    def position(self) -> Sequence[str]:
+        return self._coq.position if self._coq else ()
+
+    @property
+    def memory_mb(self) -> float:
+        return self._coq.child.rss_mb() if self._coq else 0.0
+
+    def start(self, root: Root) -> Goals | Rejected:
+        for last in (False, True):
+            try:
+                return self._begin(root, self._ready())
+            except ProcessDied as died:
+                if last or died.cause == "time":
+                    return _dead(died)
+        raise AssertionError("the second death was the last")
+
+    def run(self, groups: Sequence[Group]) -> dict[int, Outcome]:
+        """The outcomes by their numbers."""
+        outcomes: dict[int, Outcome] = {}
+        for group in groups:
+            for (number, _, _), outcome in zip(group.tries, self._outcomes(group), strict=True):
+                outcomes[number] = outcome
+            if self.memory_mb > self._options.memory_mb or self._aborted >= self._options.recycle_after:
+                self._drop()
+        return outcomes
+
+    def close(self) -> None:
+        """Harmless the second time."""
+        if self._open:
+            self._open = False
+            self.thread.submit(self._drop).result()
+            self.thread.shutdown()
+
+    def _outcomes(self, group: Group) -> Iterator[Outcome]:
+        """In order. A try that the process dies of gets a second chance with a new one: the first may have been ill before."""
+        done, blamed = 0, -1
+        while done < len(group.tries):
+            try:
+                for outcome in self._try(group.node, group.tries[done:]):
+                    done += 1
+                    yield outcome
+            except ProcessDied as died:
+                if blamed == done or died.cause == "time":
+                    done += 1
+                    yield _dead(died)
+                else:
+                    blamed = done
+
+    def _ready(self) -> Coqtop:
+        if self._coq is None or not self._coq.child.ready:
+            self._drop()
+            self._folder = tempfile.TemporaryDirectory(prefix="sparring-coq-")
+            folder = Path(self._folder.name)
+            self._coq = Coqtop(command(self._options, folder), folder, self._options.limits(self._options.context_timeout_s))
+        return self._coq
+
+    def _drop(self) -> None:
+        self._node, self._aborted = None, 0
+        if self._coq:
+            self._coq.close()
+            self._coq = None
+        if self._folder:
+            self._folder.cleanup()
+            self._folder = None
+
+    def _begin(self, root: Root, coq: Coqtop) -> Goals | Rejected:
+        *context, theorem = root.sentences
+        limits, self._node = self._options.limits(self._options.context_timeout_s), None
+        if failed := coq.move(context, limits):
+            return _rejected(failed, f"the context, {context[failed.place]:.80}: ")
+        if coq.in_proof(limits):
+            return Rejected(reason="the context ends within a proof")
+        timeout_s = self._options.tactic_timeout_s
+        [seen] = coq.try_each(len(context), [Try(theorem)], timeout_s, self._options.limits(timeout_s))
+        if isinstance(seen, Failed):
+            return _rejected(seen)
+        if len(seen.goals) != 1 or seen.shelved or seen.given_up:
+            return Rejected(reason=f"a statement is one goal; this one is {len(seen.goals) + seen.shelved + seen.given_up}")
+        return Goals(texts=seen.goals, handle=Handle(root=root, path=(), first=1, count=1, total=1, apart=True))
+
+    def _try(self, node: tuple[str, ...], tries: Sequence[tuple[int, Handle, str]]) -> Iterator[Outcome]:
+        coq, timeout_s = self._ready(), self._options.tactic_timeout_s
+        if self._node is not node:
+            replay_s = self._options.context_timeout_s + timeout_s * len(tries[0][1].path)
+            if failed := coq.move(node, self._options.limits(replay_s)):
+                coq.close()
+                raise ProcessDied(f"this state cannot be reached again: {failed.reason}", "crash")
+            self._node = node
+        sentences = [Try(f"{handle.first}: ( {tactic} ).", handle.total - handle.count) for _, handle, tactic in tries]
+        found = coq.try_each(len(node), sentences, timeout_s, self._options.limits(timeout_s))
+        for (_, handle, _), (sentence, _), seen in zip(tries, sentences, found, strict=True):
+            if isinstance(seen, Failed):
+                self._aborted += seen.exhausted
+                yield _rejected(seen)
+            else:
+                yield _outcome(handle, sentence, seen)
+
+
+def _outcome(handle: Handle, sentence: str, seen: View) -> Outcome:
+    """What became of the goals of ``handle``; those of others are as they were."""
+    left = handle.count + len(seen.goals) - handle.total
+    mine = seen.goals[handle.first - 1 : handle.first - 1 + left]
+    if why := _unfit(seen, left, mine):
+        return Rejected(reason=why)
+    if not left:
+        return Proved()
+    path, total = (*handle.path, sentence), len(seen.goals)
+    return Goals(
+        texts=mine, handle=Handle(root=handle.root, path=path, first=handle.first, count=left, total=total, apart=seen.apart)
+    )
+
+
+def _unfit(seen: View, left: int, mine: Sequence[str]) -> str | None:
+    """Why a search cannot go on from here, though Coq can."""
+    if seen.given_up:
+        return "the tactic gives goals up"
+    if seen.background:
+        return "the tactic hides other goals"
+    if left < 0:
+        return "the tactic works on other goals than the first one"
+    if not left and seen.shelved:
+        return f"{seen.shelved} shelved goals are left"
+    if left > MAX_GOALS or sum(map(len, mine)) > MAX_GOAL_CHARS:
+        return f"too much is left: more than {MAX_GOALS} goals or {MAX_GOAL_CHARS} characters"
+    return None
+
+
+def _dead(died: ProcessDied) -> Rejected:
+    return Rejected(reason=brief(died.reason), kind="fault" if died.cause == "crash" else "timeout")
+
+
+def _rejected(failed: Failed, where: str = "") -> Rejected:
+    return Rejected(reason=brief(where + failed.reason), kind="timeout" if failed.exhausted else "refused")
+
+
+def brief(reason: str) -> str:
+    return " ".join(reason.split())[:MAX_REASON_CHARS]

@@ -1,0 +1,273 @@
+"""One ``coqidetop`` process: a list of sentences that it has run, and what it says of the goals after them.
+
+Speaks the XML protocol of Coq 8.16 (ide/coqide/protocol). What is not written down there:
+- ``Add`` takes ``((((text, edit id), (state, verbose)), place), (line, column))``; a call of another form gets no answer at all.
+- ``Add`` parses; ``Goal`` and ``Status`` run what was added and report its error. After an error ``Edit_at`` goes back.
+- ``Edit_at`` an earlier state takes no time, and forgets what came after it.
+- Answers are a stream of elements without a root, with ``&nbsp;`` for blanks. Text is escaped, so ``</value>`` is always an end.
+- Text comes as Coq's own document (``Ppcmds``): strings, and breaks that are blanks on one line. The other form, text with tags, leaves
+  out what is nested deep, whatever the settings, and a goal is known by its text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from sparring.envs.process import Child, Limits, ProcessDied
+
+ARGV = (
+    *("coqidetop.opt", "-main-channel", "stdfds", "--xml_format=Ppcmds", "-q", "-async-proofs", "off"),
+    *("-async-proofs-tactic-error-resilience", "off", "-async-proofs-command-error-resilience", "off"),
+    *("-native-compiler", "no", "-w", "none", "-topfile", "Searched.v"),
+)
+
+_INIT = b'<call val="Init"><option val="none"/></call>'
+GOAL_CALL = b'<call val="Goal"><unit/></call>'
+STATUS_CALL = b'<call val="Status"><bool val="false"/></call>'
+_EDIT_AT = b'<call val="Edit_at"><state_id val="%d"/></call>'
+_ADD = (
+    b'<call val="Add"><pair><pair><pair><pair><string>%b</string><int>-1</int></pair><pair><state_id val="%d"/><bool val="false"/>'
+    b"</pair></pair><int>0</int></pair><pair><int>0</int><int>0</int></pair></pair></call>"
+)
+_ONLY_FOCUSED = b"<list/><list/><list/></goals></option>"
+_HAS_EVAR = "match goal with |- ?c => has_evar c | _ := ?b |- _ => has_evar b | _ : ?t |- _ => has_evar t end"
+_NO_EVARS = f"all: tryif ({_HAS_EVAR}) then fail else idtac."
+_ENTITIES = (("&nbsp;", " "), ("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&apos;", "'"), ("&amp;", "&"))  # & last
+_STATE = re.compile(rb'<state_id val="(\d+)"/>')
+# The text of Coq's documents is strings, and breaks, which are strings of blanks on one line; names of tags are strings elsewhere.
+_STRING = re.compile(rb'"string"><string>([^<]*)')
+_BREAKS = (
+    (b'"newline"/>', b'"string"><string> <'),
+    *((b'"break"><pair><int>%d<' % width, b'"string"><string>%b<' % (b" " * width)) for width in (1, 2, 3)),
+)
+_EDGE = re.compile(rb"<ppdoc[^>/]*>|(</ppdoc>)")
+_NAMES = re.compile(r"[^\s,]+(?:, [^\s,]+)*(?= :)")
+_EXHAUSTED = frozenset({"Timeout!", "User interrupt.", "Out of memory.", "Stack overflow."})
+
+
+class View(NamedTuple):
+    """What is open: focused goals as text, and how many others. ``background``: some are out of focus. ``apart``: no focused goal
+    depends on another."""
+
+    goals: tuple[str, ...]
+    shelved: int
+    given_up: int
+    background: bool
+    apart: bool
+
+
+class Try(NamedTuple):
+    """``others``: how many goals are there that the sentence is not about; with one goal left of its own, nothing has to be apart."""
+
+    sentence: str
+    others: int = 0
+
+
+class Failed(NamedTuple):
+    """Coq refused a sentence; ``place`` is its number among the sentences. ``exhausted``: it was stopped for its time, or for memory."""
+
+    reason: str
+    place: int
+    exhausted: bool
+
+
+class Coqtop:
+    """``position``: the sentences that were run. Any call may raise ProcessDied: the object is dead then."""
+
+    def __init__(self, argv: Sequence[str], cwd: Path, limits: Limits) -> None:
+        self.child = Child(argv, end=b"</value>", cwd=cwd)
+        self.position: list[str] = []
+        [answer] = self._ask(_INIT, 1, limits)
+        self._states = [self._new_state(answer)]
+        """``_states[i]`` is Coq's number of the state after i sentences."""
+        self._failed = False
+        """Something was added since that Coq refused: it has to be edited away."""
+
+    def move(self, sentences: Sequence[str], limits: Limits) -> Failed | None:
+        """Makes them the position, with as little as possible run again. After a failure the position ends before that sentence.
+
+        ``limits`` hold for each call: for reading one sentence, and for running all of them.
+        """
+        back = self._back(shared(self.position, sentences))
+        if back:
+            self._ask(back, 1, limits)
+        for sentence in sentences[len(self.position) :]:
+            [answer] = self._ask(add_call(sentence, self._states[-1]), 1, limits)
+            if not is_good(answer):
+                self._failed = True  # run what was read before it: the first mistake may be there
+                return self._run(limits) or self._failure(answer, len(self.position))
+            self.position.append(sentence)
+            self._states.append(self._new_state(answer))
+        return self._run(limits)
+
+    def try_each(self, depth: int, tries: Sequence[Try], timeout_s: int, limits: Limits) -> Iterator[View | Failed]:
+        """What is open after each sentence by itself, run after the first ``depth`` sentences of the position, for ``timeout_s`` at
+        most. An accepted one is the last of the position until the next one is tried.
+
+        A search spends its time here: a write and a read for each, and Coq is at work on the next one while the caller looks at what
+        the last one gave. Who stops in the middle has to give up the process.
+        """
+        answers = self._send(depth, tries[0], timeout_s, limits)
+        for trying, following in zip(tries, [*tries[1:], None], strict=True):
+            added, shown = self.child.receive(answers)[-2:]
+            accepted = is_good(added) and is_good(shown)
+            if accepted:
+                self.position.append(trying.sentence)
+                self._states.append(self._new_state(added))
+            self._failed = not accepted
+            apart = accepted and self._apart(shown, trying.others, limits)
+            if following:
+                answers = self._send(depth, following, timeout_s, limits)
+            yield _view(shown, apart) if accepted else self._failure(shown if is_good(added) else added, depth)
+
+    def _send(self, depth: int, trying: Try, timeout_s: int, limits: Limits) -> int:
+        """Asks what is open after it; how many answers that will be."""
+        back = self._back(depth)
+        self.child.send(back + add_call(f"Timeout {timeout_s} {trying.sentence}", self._states[-1]) + GOAL_CALL, limits)
+        return 3 if back else 2
+
+    def _apart(self, shown: bytes, others: int, limits: Limits) -> bool:
+        """Whether no goal depends on another one. A goal that is one by itself is apart; Coq is asked only where nothing shows."""
+        if shown.count(b"<goal>") - others < 2:
+            return True
+        if b"<string>constr.evar</string>" in shown or not shown.endswith(_ONLY_FOCUSED):
+            return False
+        # In a part of a goal that is not printed (an implicit argument), a variable does not show.
+        answers = self._ask(add_call(_NO_EVARS, self._states[-1]) + STATUS_CALL, 2, limits)
+        self._failed = True  # to be edited away in any case
+        return all(map(is_good, answers))
+
+    def in_proof(self, limits: Limits) -> bool:
+        """Whether a proof is open."""
+        [status] = self._ask(STATUS_CALL, 1, limits)
+        return b'<option val="some"' in status[value_at(status) :]
+
+    def close(self) -> None:
+        self.child.close()
+
+    def _ask(self, data: bytes, answers: int, limits: Limits) -> list[bytes]:
+        return self.child.ask(data, answers, limits)
+
+    def _back(self, depth: int) -> bytes:
+        """The call that goes back to that many sentences, where it takes one."""
+        if depth == len(self.position) and not self._failed:
+            return b""
+        del self.position[depth:], self._states[depth + 1 :]
+        self._failed = False
+        return _EDIT_AT % self._states[-1]
+
+    def _run(self, limits: Limits) -> Failed | None:
+        """Runs what was only read so far."""
+        [status] = self._ask(STATUS_CALL, 1, limits)
+        if is_good(status):
+            return None
+        self._failed = True
+        found = _STATE.search(status, value_at(status))  # the last good state
+        last = int(found[1]) if found else 0
+        place = self._states.index(last) if last in self._states else len(self.position) - 1
+        del self.position[place:], self._states[place + 1 :]
+        return self._failure(status, place)
+
+    def _new_state(self, answer: bytes) -> int:
+        """What Init and Add answer."""
+        found = _STATE.search(answer, max(value_at(answer), 0))
+        if found is None:
+            self.close()
+            raise ProcessDied(f"coqidetop gave an answer that is not understood: {answer[:200]!r}", "crash")
+        return int(found[1])
+
+    def _failure(self, answer: bytes, place: int) -> Failed:
+        reason = _text(answer[value_at(answer) :]).strip()
+        return Failed(reason, place, reason in _EXHAUSTED)
+
+
+def shared(position: Sequence[str], sentences: Sequence[str]) -> int:
+    """How many of the sentences, from the first on, need not be run again."""
+    for place, (ours, theirs) in enumerate(zip(position, sentences, strict=False)):
+        if ours is not theirs and ours != theirs:
+            return place
+    return min(len(position), len(sentences))
+
+
+def add_call(sentence: str, state: int) -> bytes:
+    escaped = sentence.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+    return _ADD % (escaped.encode(), state)
+
+
+def value_at(answer: bytes) -> int:
+    """Where the answer proper begins, after messages that were printed on the way."""
+    return answer.rfind(b"<value val=")
+
+
+def is_good(answer: bytes) -> bool:
+    return answer.startswith(b'<value val="good"', value_at(answer))
+
+
+def _view(answer: bytes, apart: bool) -> View:
+    """Four lists in a row: focused, background, shelved, given up."""
+    begin = answer.find(b"<goals>", value_at(answer))
+    if begin < 0:  # no proof is open
+        return View((), 0, 0, background=False, apart=apart)
+    begin += len(b"<goals>")
+    at = list_end(answer, begin)
+    texts = tuple(map(goal_text, answer[begin:at].split(b"</goal>")[:-1]))
+    if answer.endswith(_ONLY_FOCUSED):
+        return View(texts, 0, 0, background=False, apart=apart)
+    if not answer.startswith(b"<list/>", at):
+        return View(texts, 0, 0, background=True, apart=apart)
+    shelved = at + len(b"<list/>")
+    given_up = list_end(answer, shelved)
+    counts = answer.count(b"<goal>", shelved, given_up), answer.count(b"<goal>", given_up)
+    return View(texts, *counts, background=False, apart=apart)
+
+
+def list_end(answer: bytes, begin: int) -> int:
+    """Where the list of goals that begins there ends."""
+    if answer.startswith(b"<list/>", begin):
+        return begin + len(b"<list/>")
+    return answer.index(b"</goal></list>", begin) + len(b"</goal></list>")
+
+
+def goal_text(goal: bytes) -> str:
+    """``<goal><string>7</string><list>hypotheses</list>conclusion<option/>``, a hypothesis a line. Only the list of hypotheses ends
+    before a document: lists within documents end where a document ends."""
+    begin = goal.index(b"</string>") + len(b"</string>")
+    cut = goal.index(b"</list><ppdoc", begin) if goal.startswith(b"<list>", begin) else begin
+    conclusion = _text(goal[cut : goal.rindex(b"<option val=")])
+    return f"{_hyps(goal[begin:cut])}⊢ {conclusion}"
+
+
+@lru_cache(maxsize=4096)
+def _hyps(documents: bytes) -> str:
+    """The hypotheses, a line each. Most goals have those of the goal before."""
+    lines: list[str] = []
+    begin = depth = 0
+    for edge in _EDGE.finditer(documents):
+        depth += -1 if edge[1] else 1
+        if not depth:
+            lines += _hyp_lines(_text(documents[begin : edge.end()]))
+            begin = edge.end()
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _hyp_lines(text: str) -> list[str]:
+    """A line for each name: Coq puts neighbours of one type together, ``n, m : nat``."""
+    names = _NAMES.match(text)
+    if names is None or "," not in names[0]:
+        return [text]
+    return [name + text[names.end() :] for name in names[0].split(", ")]
+
+
+def _text(document: bytes) -> str:
+    """On one line."""
+    for markup, string in _BREAKS:
+        document = document.replace(markup, string)
+    text = b"".join(_STRING.findall(document)).decode(errors="replace")
+    if "&" in text:
+        for entity, char in _ENTITIES:
+            text = text.replace(entity, char)
+    return text

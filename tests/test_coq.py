@@ -1,0 +1,501 @@
+"""Coq as an environment: what it shows, what it refuses, and that a search loses nothing when a process does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import psutil
+import pytest
+
+from sparring.envs.coq import CoqEnv
+from sparring.envs.coq_pool import CoqOptions, Group, command, share
+from sparring.envs.coqtop import Coqtop, Failed, Try
+from sparring.envs.process import Limits, ProcessDied
+from sparring.envs.sandbox import available
+from sparring.errors import SparringError
+from sparring.game import Goals, Outcome, Proved, Rejected, make_task
+from sparring.solvers.budget import Budget, Spent
+from sparring.solvers.search import Proposal, Rules, Search
+from sparring.solvers.theorem import Candidate
+
+pytestmark = [
+    pytest.mark.skipif(
+        shutil.which("coqidetop.opt") is None, reason="coqidetop.opt is not installed (Debian: apt-get install coq)"
+    ),
+    pytest.mark.skipif(available() is not None, reason=f"no sandbox: {available()}"),
+]
+
+AND = "forall p q : Prop, p /\\ q -> q /\\ p"
+PLUS_0 = "Lemma plus_0 (n : nat) : n + 0 = n."
+PLUS_0_PROOF = ["induction n as [| n IHn]", "reflexivity", "simpl", "rewrite IHn", "reflexivity"]
+DIVERGING = ["repeat (pose 0)", "do 1000000000 idtac", "let x := eval vm_compute in (Nat.pow 2 40) in idtac"]
+
+
+@pytest.fixture(scope="module")
+def env() -> Iterator[CoqEnv]:
+    env = CoqEnv(CoqOptions(tactic_timeout_s=1))
+    yield env
+    env.close()
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., CoqEnv]]:
+    """Makes environments that are closed afterwards."""
+    made: list[CoqEnv] = []
+
+    def make(tactic_timeout_s: int = 1, **options: Any) -> CoqEnv:
+        made.append(CoqEnv(CoqOptions(tactic_timeout_s=tactic_timeout_s, **options)))
+        return made[-1]
+
+    yield make
+    for env in made:
+        env.close()
+
+
+def started(env: CoqEnv, text: str, context: str = "") -> Goals:
+    state = env.start(make_task(text, context=context))
+    assert isinstance(state, Goals), state
+    return state
+
+
+def one(env: CoqEnv, state: Goals, tactic: str) -> Outcome:
+    [outcome] = env.step([(state, tactic)])
+    return outcome
+
+
+def after(env: CoqEnv, state: Goals, *tactics: str) -> Goals:
+    for tactic in tactics:
+        outcome = one(env, state, tactic)
+        assert isinstance(outcome, Goals), (tactic, outcome)
+        state = outcome
+    return state
+
+
+def refusal(outcome: object, kind: str = "refused") -> str:
+    assert isinstance(outcome, Rejected), outcome
+    assert outcome.kind == kind, outcome
+    return outcome.reason
+
+
+def provers() -> list[psutil.Process]:
+    below = psutil.Process().children(recursive=True)
+    return [process for process in below if process.name().startswith("coqidetop") and process.status() != psutil.STATUS_ZOMBIE]
+
+
+# ------------------------------------------------------------------------------------------------ statements and contexts
+
+
+@pytest.mark.parametrize(
+    ("text", "goal"),
+    [
+        ("forall n, n + 0 = n", "⊢ forall n : nat, n + 0 = n"),
+        ("  forall n,\n n + 0 = n.\n", "⊢ forall n : nat, n + 0 = n"),
+        ("Goal forall n, n + 0 = n.", "⊢ forall n : nat, n + 0 = n"),
+        ("Lemma f :\t1 = 1.", "⊢ 1 = 1"),
+        ("Theorem f' (n m : nat) (h : n = m) : m = n.", "n : nat\nm : nat\nh : n = m\n⊢ m = n"),
+        ("Local Lemma f {A : Type} (k := 3) : k = k.", "A : Type\nk := 3 : nat\n⊢ k = k"),
+        ("Remark f n m : n + m = m + n", "n : nat\nm : nat\n⊢ n + m = m + n"),
+    ],
+)
+def test_a_statement_is_a_proposition_or_an_assertion(env: CoqEnv, text: str, goal: str):
+    assert started(env, text).texts == (goal,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "3", "nat -> ", "forall n, n = k", "True. Axiom a : False", "True. Lemma b : False", "Lemma f.", "Lemma f True"),
+        *("Lemma : True", "True :> Prop"),
+        *("Definition a := 3.", "Lemma f : True := I.", "Lemma f : True with g : True.", "Axiom a : False.", "True) -> (False", "(* True"),
+        *("Lemma f `(h : n = 0) : n = 0.", "Lemma f '(n, m) : n = 0.", "Lemma f (_ : True) : True.", "Goal True. Abort. Goal False"),
+    ],
+)  # fmt: skip
+def test_what_is_none_is_refused(env: CoqEnv, text: str):
+    assert refusal(env.start(make_task(text)))
+
+
+CONTEXT = """
+Require Import List Arith.  (* "a string (* nested *) . *" a . comment *)
+Section here.
+  Variables (A : Type) (x : A).
+  Hypothesis only : forall y : A, y = x.
+  Definition pair := (x, x).
+  Notation "a ≡ b" := (a = b) (at level 70).
+  Definition text := "a. b ""c. (* "%string.
+  Lemma same : forall y z : A, y ≡ z.
+  Proof. intros y z. split_here Qed.
+"""
+
+
+def test_a_context_comes_first(env: CoqEnv):
+    context = CONTEXT.replace("split_here", "rewrite (only y).\n - { now rewrite (only z). }")
+    context = "Require Import String.\n" + context
+    state = started(env, "forall α β : A, α ≡ β /\\ Nat.add 0 0 = 0", context)
+    assert state.text == "A : Type\nx : A\nonly : forall y : A, y ≡ x\n⊢ forall α β : A, α ≡ β /\\ 0 + 0 ≡ 0"
+    assert one(env, state, "intros α β; split; [ apply same | apply Nat.add_0_r ]") == Proved()
+    assert started(env, "True").text == "⊢ True"
+    assert env.check(make_task("forall y z : A, y ≡ z", context=context), "intros y z\napply same").solved
+
+
+@pytest.mark.parametrize(
+    ("context", "words"),
+    [
+        ("Lemma a : True.", "within a proof"),
+        ("Lemma a : True. Proof. exact I.", "within a proof"),
+        ("Definition a := 1. Definition b := c. Definition d := 2.", "b := c"),
+        ("Definition a := 1. Definition b := ) 2.", "Syntax error"),
+        ("Lemma a : True. Proof. exact 3. Qed.", "exact 3"),
+        ('Definition a := 1 -> True. Notation "x ≡ y" := (x = y) (at level 70). Lemma b : 1 ≡ 1. Proof. auto. Qed.', "1 -> True"),
+        ("Lemma a : 1 = 1. Proof. split. exact I. Qed. Lemma b : True. Proof. auto. Qed. Require Import List.", "exact I"),
+        ("Require Import Nowhere.", "Nowhere"),
+        ("Definition a := 1", "Syntax error"),
+        ("(* Definition a := 1.", "comment"),
+    ],
+)
+def test_a_context_that_does_not_hold_is_refused_with_the_reason(env: CoqEnv, context: str, words: str):
+    reason = refusal(env.start(make_task("True", context=context)))
+    assert "context" in reason
+    assert words in reason
+    assert started(env, "True").text == "⊢ True"
+
+
+def test_the_header_is_the_context_of_tasks_without_one(make: Callable[..., CoqEnv]):
+    env = make(header="Definition one := 1.")
+    assert started(env, "one = 1").text == "⊢ one = 1"
+    assert "one" in refusal(env.start(make_task("one = 1", context="Definition two := 2.")))
+    assert env.check(make_task("one = 1"), "reflexivity").solved
+
+
+# ------------------------------------------------------------------------------------------------ tactics
+
+
+def test_goals_show_a_hypothesis_a_line(env: CoqEnv):
+    state = after(env, started(env, "forall n m : nat, n = m -> m = n /\\ True"), "intros n m h", "pose (k := n + m)", "split")
+    hyps = "n : nat\nm : nat\nh : n = m\nk := n + m : nat\n"
+    assert state.texts == (f"{hyps}⊢ m = n", f"{hyps}⊢ True")
+
+
+def test_nothing_of_a_deep_goal_is_left_out(env: CoqEnv):
+    """Goals are told apart by their text."""
+    text = started(env, " /\\ ".join(["0 = 0"] * 300)).text
+    assert text.count("0 = 0") == 300
+    assert "\n" not in text
+    assert "..." not in text
+
+
+def test_a_proof_step_by_step(env: CoqEnv):
+    state = after(env, started(env, PLUS_0), *PLUS_0_PROOF[:-1])
+    assert one(env, state, PLUS_0_PROOF[-1]) == Proved()
+    assert env.check(make_task(PLUS_0), "\n".join(PLUS_0_PROOF)).solved
+    assert not env.check(make_task(PLUS_0), "\n".join(PLUS_0_PROOF[:-1])).solved
+
+
+@pytest.mark.parametrize(
+    ("tactic", "words"),
+    [
+        ("exact nothing", "nothing was not found"),
+        ("exact I", "has type"),
+        ("foo (", ""),
+        ("intros. reflexivity", "one sentence"),
+        ("all: intros", ""),
+        ("2: intros", ""),
+        ("admit", "unfinished"),
+        ("- intros", ""),
+        ("Qed", "command"),
+    ],
+)
+def test_what_is_refused_is_told_why(env: CoqEnv, tactic: str, words: str):
+    state = started(env, PLUS_0)
+    assert words in refusal(one(env, state, tactic))
+    assert isinstance(one(env, state, "destruct n"), Goals)
+
+
+@pytest.mark.parametrize("hiding", ["hide", "quit", "hide_new"])
+def test_goals_that_are_put_away_are_not_proved(env: CoqEnv, hiding: str):
+    context = "Ltac hide := shelve. Ltac quit := give_up. Ltac hide_new := assert True as ?; [ hide | assumption ]."
+    state = after(env, started(env, "forall p : Prop, p -> p", context), "intros p h")
+    assert refusal(one(env, state, hiding))
+    assert one(env, state, "assumption") == Proved()
+
+
+@pytest.mark.parametrize("tactic", DIVERGING)
+def test_what_takes_too_long_is_stopped(env: CoqEnv, tactic: str):
+    state = started(env, PLUS_0)
+    begun = time.monotonic()
+    outcomes = env.step([(state, "destruct n"), (state, tactic), (state, "intros"), (state, "reflexivity")])
+    assert time.monotonic() - begun < 5
+    assert refusal(outcomes[1], "timeout")
+    assert [type(outcome) for outcome in outcomes] == [Goals, Rejected, Goals, Rejected]
+
+
+def test_what_takes_too_much_memory_is_stopped(make: Callable[..., CoqEnv]):
+    env = make(memory_mb=250, tactic_timeout_s=20)
+    grow = "Fixpoint grow (n : nat) : list nat := match n with 0 => nil | S n => n :: grow n ++ grow n end."
+    state = started(env, PLUS_0, f"Require Import List. {grow}")
+    outcomes = env.step(
+        [(state, "destruct n"), (state, "let x := eval vm_compute in (grow 40) in pose x"), (state, "induction n")]
+    )
+    assert "250 MB" in refusal(outcomes[1], "timeout")
+    assert isinstance(outcomes[0], Goals)
+    assert isinstance(outcomes[2], Goals)
+
+
+@pytest.fixture
+def coqtop(tmp_path: Path) -> Iterator[Coqtop]:
+    coqtop = Coqtop(command(CoqOptions(), tmp_path), tmp_path, Limits(interrupt_s=20, kill_s=20, memory_mb=4000))
+    yield coqtop
+    coqtop.close()
+
+
+@pytest.mark.parametrize("tactic", DIVERGING)
+def test_who_misses_the_soft_limit_is_interrupted_in_its_sandbox(coqtop: Coqtop, tactic: str):
+    limits = Limits(interrupt_s=0.3, kill_s=20, memory_mb=4000)
+    tries = [Try("Goal True."), Try(f"1: ( {tactic} )."), Try("1: ( exact I ).")]
+    assert coqtop.move(["Goal 1 = 1 -> True."], limits) is None
+    _, stopped, refused = coqtop.try_each(1, tries, 1000, limits)
+    assert isinstance(stopped, Failed)
+    assert stopped.exhausted
+    assert isinstance(refused, Failed)
+    assert not refused.exhausted
+    assert coqtop.child.interrupts == 1
+
+
+def test_who_misses_that_too_is_killed(coqtop: Coqtop):
+    coqtop.move(["Goal True."], Limits(interrupt_s=20, kill_s=20, memory_mb=4000))
+    with pytest.raises(ProcessDied) as died:
+        list(coqtop.try_each(1, [Try(f"1: ( {DIVERGING[1]} ).")], 1000, Limits(interrupt_s=20, kill_s=0.5, memory_mb=4000)))
+    assert died.value.cause == "time"
+    assert not coqtop.child.ready
+
+
+# ------------------------------------------------------------------------------------------------ goals apart
+
+
+def test_each_goal_is_proved_apart(env: CoqEnv):
+    """By its number in the state that it came up in, and so on below it."""
+    three = after(env, started(env, "True /\\ (1 = 1 /\\ 2 = 2) /\\ 3 = 3"), "split; [ | split ]")
+    first, middle, last = env.split(three)
+    assert (first.text, middle.text, last.text) == three.texts
+    assert one(env, last, "reflexivity") == Proved()
+    pair = after(env, middle, "split")
+    assert pair.texts == ("⊢ 1 = 1", "⊢ 2 = 2")
+    left, right = env.split(pair)
+    assert [env.split(left), env.split(right)] == [[left], [right]]
+    assert one(env, pair, "reflexivity") == right
+    assert env.step([(right, "reflexivity"), (right, "exact (eq_refl 1)"), (left, "exact (eq_refl 1)"), (first, "exact I")]) == [
+        Proved(), Rejected(reason=refusal(one(env, right, "exact (eq_refl 1)"))), Proved(), Proved(),
+    ]  # fmt: skip
+
+
+HIDING = "Definition same {n : nat} (b : bool) := n = n /\\ b = b."
+
+
+@pytest.mark.parametrize(
+    ("text", "tactic"),
+    [
+        ("exists n m : nat, n = m /\\ m = 3", "eexists; eexists; split"),
+        ("exists n : nat, n = 3", "unshelve eexists"),
+        ("exists n : nat, same (n := n) true", "unshelve eexists"),  # nothing of it is printed
+        ("(exists n : nat, n = 3) /\\ True", "split; [ eexists | ]"),
+    ],
+)
+def test_goals_with_an_open_variable_stay_together(env: CoqEnv, text: str, tactic: str):
+    state = after(env, started(env, text, HIDING), tactic)
+    assert len(state.texts) == 2
+    assert env.split(state) == [state]
+
+
+def test_they_part_when_the_variable_is_known(env: CoqEnv):
+    state = after(env, started(env, "(exists n, n = 3 /\\ 0 <= n) /\\ True"), "split; [ eexists; split | ]")
+    assert len(env.split(state)) == 1
+    state = after(env, state, "reflexivity")
+    assert state.texts == ("⊢ 0 <= 3", "⊢ True")
+    below, true = env.split(state)
+    assert one(env, true, "exact I") == Proved()
+    assert one(env, below, "repeat constructor") == Proved()
+
+
+LINES = {
+    "p, q : Prop": ["intros p q [a b]", "split"], "⊢ q": ["assumption"], "⊢ p": ["assumption"],
+    "exists": ["eexists; split", "exists 4; split"], "?": ["reflexivity"], "n + 0": ["induction n as [| n IHn]"],
+    "0 + 0 = 0": ["reflexivity"], "S n + 0": ["simpl", "rewrite IHn"], "S (n + 0)": ["rewrite IHn"], "S n = S n": ["reflexivity"],
+    "3": ["reflexivity", "repeat constructor"], "/\\": ["split"], "forall p q": ["intros p q [a b]"], "p : Prop": ["assumption"],
+}  # fmt: skip
+
+
+def listing(states: Sequence[str], retry: int) -> list[Proposal]:
+    """Every line whose key is in the state, worst first."""
+    found = [[line for key, lines in LINES.items() if key in state for line in lines] for state in states]
+    return [
+        Proposal(candidates=[Candidate(tactic=line, score=-1.0, role="flat") for line in lines], spent=Spent()) for lines in found
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [AND, PLUS_0, f"({AND}) /\\ (forall n, n + 0 = n) /\\ exists n, n = 3 /\\ 0 <= n".replace("forall n,", "forall n : nat,")],
+)
+def test_what_a_search_finds_passes_the_check(env: CoqEnv, text: str):
+    """Goals that were proved apart, put together to one script: each line on the first open goal."""
+    task = make_task(text)
+    [attempt] = Search(env, listing, Rules(budget=Budget(steps=400), retries=0)).run([task])
+    assert attempt.stats["status"] == "proved", attempt
+    verdict = env.check(task, attempt.answer)
+    assert verdict.solved, (attempt.answer, verdict)
+
+
+# ------------------------------------------------------------------------------------------------ processes
+
+WALKS = [AND, PLUS_0, "forall n m : nat, n = m \\/ exists k, k + n = m -> n = k", "exists f : nat -> nat, forall n, f n = n + 0"]
+TACTICS = [
+    *(
+        "intros",
+        "intro h",
+        "split",
+        "left",
+        "right",
+        "eexists",
+        "destruct h",
+        "induction n",
+        "simpl",
+        "reflexivity",
+        "assumption",
+    ),
+    *(
+        "exfalso",
+        "symmetry",
+        "exists 0",
+        "nonsense",
+        "destruct n",
+        "intros [a b]",
+        "assert (1 = 1)",
+        "clear",
+        "f_equal",
+        "constructor",
+    ),
+]
+
+
+def walk(env: CoqEnv, seed: int, steps: int = 40) -> list[tuple[Goals, str]]:
+    """Random tries at random states that were reached before, also at goals by themselves."""
+    random = Random(seed)
+    states, tries = [started(env, text) for text in WALKS], []
+    for _ in range(steps):
+        state, tactic = random.choice(states), random.choice(TACTICS)
+        tries.append((state, tactic))
+        outcome = one(env, state, tactic)
+        if isinstance(outcome, Goals):
+            states += [outcome, *env.split(outcome)]
+    return tries
+
+
+def test_branching_in_any_order_is_replaying_from_the_start(env: CoqEnv, make: Callable[..., CoqEnv]):
+    tries = [trying for seed in range(3) for trying in walk(env, seed)]
+    Random(0).shuffle(tries)
+    together = env.step(tries)
+    assert sum(isinstance(outcome, Goals) for outcome in together) > 20
+    assert together == make(processes=2).step(tries), "two processes, and other ones than those that the states came up in"
+    for state, tactic in tries[:20]:
+        alone, expected = make(), together[tries.index((state, tactic))]
+        assert one(alone, state, tactic) == expected
+        alone.close()
+
+
+def test_a_killed_process_is_replaced(make: Callable[..., CoqEnv]):
+    env = make()
+    tries = walk(env, 7)
+    expected = env.step(tries)
+    for times in (1, 2):
+        for process in provers():
+            os.kill(process.pid, signal.SIGKILL)
+        assert env.step(tries) == expected, times
+    assert started(env, "True").text == "⊢ True"
+
+
+def test_who_kills_twice_is_at_fault_and_nobody_else(env: CoqEnv, monkeypatch: pytest.MonkeyPatch):
+    tried: list[str] = []
+    honest = Coqtop.try_each
+
+    def deadly(self: Coqtop, depth: int, tries: Any, timeout_s: int, limits: Any) -> Any:
+        for number, seen in enumerate(honest(self, depth, tries, timeout_s, limits)):
+            tried.append(tries[number].sentence)
+            ill = tried.count("1: ( left ).") == 1 and tries[number].sentence == "1: ( left )."
+            if ill or "right" in tried[-1]:
+                self.close()
+                raise ProcessDied("dead", "crash")
+            yield seen
+
+    state = started(env, "True \\/ True")
+    monkeypatch.setattr(Coqtop, "try_each", deadly)
+    outcomes = env.step([(state, tactic) for tactic in ("intros", "left", "right", "constructor")])
+    assert refusal(outcomes.pop(2), "fault") == "dead"
+    assert [outcome.text if isinstance(outcome, Goals) else outcome for outcome in outcomes] == [
+        "⊢ True \\/ True", "⊢ True", "⊢ True",
+    ]  # fmt: skip
+
+
+def test_a_process_that_is_too_big_or_was_interrupted_too_often_is_renewed(
+    make: Callable[..., CoqEnv], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("sparring.envs.process.WATCH_S", 5)  # or it might be killed at work
+    for env, tactic in ((make(memory_mb=30), "intros"), (make(recycle_after=1), DIVERGING[0])):
+        state = started(env, PLUS_0)
+        [before] = env.memory_mb()
+        assert before > 40
+        env.step([(state, tactic)])
+        assert env.memory_mb() == [0.0]
+        assert isinstance(one(env, state, "destruct n"), Goals)
+
+
+def test_it_ends_what_it_began(make: Callable[..., CoqEnv]):
+    before = {process.pid for process in provers()}
+    env = make(processes=2)
+    state = started(env, PLUS_0)
+    env.step([(state, tactic) for tactic in TACTICS])
+    assert len({process.pid for process in provers()} - before) == 2
+    env.close()
+    assert not {process.pid for process in provers()} - before
+    env.close()
+
+
+def test_neighbours_go_to_one_process_and_large_groups_are_shared():
+    def group(node: str, tries: int) -> Group:
+        return Group(tuple(node.split()), [(0, None, "")] * tries)  # type: ignore[list-item]
+
+    lists = ("Import_A.", "1:b")
+    shares = share(
+        [group("Import_A. 1:b 1:d", 1), group("Import_X. 1:a", 3), group("Import_A. 1:b 1:c", 2)], [("Import_X.",), lists]
+    )
+    assert [[piece.node[-1] for piece in part] for part in shares] == [["1:a"], ["1:c", "1:d"]]
+    shares = share([group("Import_A. 1:b", 40)], [lists, lists])
+    assert [sum(len(piece.tries) for piece in part) for part in shares] == [20, 20]
+    assert share([], [()]) == [[]]
+
+
+# ------------------------------------------------------------------------------------------------ the rest
+
+
+def test_moves_are_those_that_the_context_brings(env: CoqEnv):
+    assert "lia" not in env.moves(started(env, PLUS_0))
+    state = started(env, PLUS_0, "Require Import Lia.")
+    assert "lia" in env.moves(state)
+    outcomes = env.step([(state, move) for move in env.moves(state)])
+    assert Proved() in outcomes
+    assert not [outcome for outcome in outcomes if isinstance(outcome, Rejected) and outcome.kind == "fault"]
+
+
+def test_states_of_others_are_no_states(env: CoqEnv):
+    assert refusal(one(env, Goals(texts=("⊢ True",), handle=("⊢ True",)), "exact I"), "fault")
+
+
+def test_without_coq_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(SparringError, match="install"):
+        CoqEnv()
