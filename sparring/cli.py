@@ -204,32 +204,84 @@ def evaluate(
 @app.command(context_settings=OVERRIDES)
 def prove(
     context: typer.Context,
-    statement: Annotated[str, typer.Argument(help="As in 'forall p q, p \\/ q -> q \\/ p' or 'forall n, n + 0 = n'.")],
-    run: Annotated[str, typer.Option(help="A run of the prove game (its last policy) or a checkpoint folder.")],
-    tree: Annotated[bool, typer.Option(help="Also print what was searched.")] = False,
+    statement: Annotated[
+        str, typer.Argument(help="As in 'forall p q, p \\/ q -> q \\/ p' or 'forall n, n + 0 = n'; or a Coq file, FILE.v.")
+    ],
+    run: Annotated[
+        str | None,
+        typer.Option(help="A run of the prove game (its last policy) or a checkpoint folder; for a Coq file it may be left out."),
+    ] = None,
+    tree: Annotated[bool, typer.Option(help="Also print what was searched (of a statement).")] = False,
+    theorem: Annotated[str | None, typer.Option(help="Of a Coq file only the holes of this theorem, not all.")] = None,
+    write: Annotated[
+        bool, typer.Option(help="Put what is proved into the Coq file; without it only a patch is printed.")
+    ] = False,
 ) -> None:
-    """Prove one statement of the embedded logic; prints the proof, and a Coq and a Lean 4 script of it."""
+    """Prove one statement of the embedded logic, or the holes (Admitted, admit) of a Coq file.
+
+    A statement: prints the proof, and a Coq and a Lean 4 script of it. A file: says of each hole what came of it, and prints a patch that
+    compiles. Without a run Coq's own automation is all that is tried.
+    """
+    if statement.endswith(".v"):
+        from sparring.proving import fill_file
+
+        raise typer.Exit(0 if fill_file(Path(statement), run, theorem, write, context.args) else 1)
     from sparring.proving import describe, prove_statement
 
+    if run is None:
+        raise SparringError("a statement is searched with a trained policy; name one: --run=runs/rir-tiny")
     answer = prove_statement(statement, run, context.args)
     for line in describe(answer, tree):
         typer.echo(line)
     raise typer.Exit(0 if answer.verdict and answer.verdict.solved else 1)
 
 
-@app.command()
-def trace(
-    out: Annotated[Path, typer.Argument(help="The .parquet file to write.")],
+trace = typer.Typer(no_args_is_help=True)
+app.add_typer(
+    trace,
+    name="trace",
+    help="Write the steps of known proofs: state, tactic, next state and premises, in LeanDojo's field names.",
+)
+OUT = typer.Option(help="The .parquet file to write.")
+
+
+@trace.command()
+def kernel(
     theorems: Annotated[
         str, typer.Option(help="world:SPLIT with proofs, or a .jsonl/.parquet file with text and script.")
     ] = "world:train",
+    out: Annotated[Path, OUT] = Path("kernel.parquet"),
 ) -> None:
-    """Write the steps of known proofs: state, tactic, next state and premises, in LeanDojo's field names."""
+    """Proofs of the embedded logic."""
     from sparring.console import ConsoleWatch, make_console
     from sparring.proving import trace_theorems
 
     steps = trace_theorems(theorems, out, ConsoleWatch(make_console()))
     typer.echo(f"{steps} steps written to {out}")
+
+
+@trace.command()
+def coq(
+    library: Annotated[
+        str,
+        typer.Option(
+            help="Separated by commas: folders or files of the standard library (Arith,Lists.List or stdlib), installed ones "
+            "(mathcomp.ssreflect), project folders and .v files."
+        ),
+    ],
+    out: Annotated[Path, OUT] = Path("coq.parquet"),
+    jobs: Annotated[int, typer.Option(min=1, help="Files at a time.")] = 2,
+    premises: Annotated[bool, typer.Option(help="Also which lemmas each tactic uses; takes half as long again.")] = True,
+) -> None:
+    """Proofs of Coq files, replayed by Coq. Killed, the same command goes on."""
+    from sparring.console import ConsoleWatch, make_console
+    from sparring.coq_trace import CoqTraceOptions, trace_coq
+
+    names = [name.strip() for name in library.split(",") if name.strip()]
+    summary = trace_coq(names, out, ConsoleWatch(make_console()), CoqTraceOptions(jobs=jobs, premises=premises))
+    for line in summary.lines():
+        typer.echo(line)
+    typer.echo(f"written to {out}")
 
 
 @app.command(context_settings=OVERRIDES)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sparring.config import ProveRecipe
+from sparring.coq_filling import Filling, describe_report, prove_file
 from sparring.engines import Local
 from sparring.envs.coq_printer import coq_script
 from sparring.envs.embedded import KernelEnv
@@ -16,10 +18,11 @@ from sparring.envs.reader import Malformed, read_statement
 from sparring.envs.refute import refute
 from sparring.errors import SparringError
 from sparring.evaluate import last_policy
-from sparring.game import Attempt, Task, Verdict, make_task, stable_hash
+from sparring.game import Attempt, Model, Task, Verdict, make_task, stable_hash
 from sparring.games.prove import proofs_of, prover_of, theorems
 from sparring.judges.proof import ProofJudge
 from sparring.models.folders import resolve_policy
+from sparring.models.scripted import ScriptedModel
 from sparring.recipe import apply_overrides, parse_recipe
 from sparring.rundir import Watch, watched
 from sparring.session import read_recipe
@@ -53,7 +56,7 @@ def prove_statement(text: str, model: str, overrides: Sequence[str]) -> Answer:
         return Answer(statement=canonical, counterexample=counterexample, attempt=None, verdict=None)
     task = make_task(canonical)
     with Local(recipe.policy).serve(policy) as served:
-        prover = prover_of(recipe.search, env, recipe.policy.max_prompt_tokens)
+        prover = prover_of(recipe, env)
         attempts = prover.attempt([task], served, stable_hash(recipe.run.seed, "prove"))
     verdicts = ProofJudge(env).judge([task], attempts)
     return Answer(statement=canonical, counterexample=None, attempt=attempts[0][0], verdict=verdicts[0][0])
@@ -95,6 +98,36 @@ def _proof(answer: Answer, attempt: Attempt) -> Iterator[str]:
         yield ""
         yield script("proved_here", answer.statement, attempt.answer, LIBRARY)
     yield ""
+
+
+def fill_file(path: Path, model: str | None, theorem: str | None, write: bool, overrides: Sequence[str]) -> bool:
+    """Proves what can be proved of a Coq file's holes and prints what came of each; whether all of them were. See ``coq_filling``.
+
+    Without a model Coq's automation is searched alone: at most 200 tactics a hole, unless ``overrides`` say otherwise.
+    """
+    if model is None:
+        alone = ["--search.policy=moves", "--search.steps=200", "--search.calls=0"]
+        recipe = parse_recipe(apply_overrides({"game": "prove"}, [*alone, *overrides]), "sparring prove")
+        assert isinstance(recipe, ProveRecipe)
+        return _filled(path, recipe, ScriptedModel(lambda *_: ""), theorem, write)
+    policy, recipe = policy_of(model, overrides)
+    with Local(recipe.policy).serve(policy) as served:
+        return _filled(path, recipe, served, theorem, write)
+
+
+def _filled(path: Path, recipe: ProveRecipe, model: Model, theorem: str | None, write: bool) -> bool:
+    how = Filling(
+        solver=lambda env: prover_of(recipe, env),
+        model=model,
+        theorem=theorem,
+        write=write,
+        seed=recipe.run.seed,
+        said=lambda result: print(f"line {result.hole.line}, {result.unit.title}: {result.status}", file=sys.stderr, flush=True),
+    )
+    report = prove_file(path, how)
+    for line in describe_report(report):
+        print(line)
+    return all(result.status == "proved" for result in report.results)
 
 
 def trace_theorems(source: str, out: Path, watch: Watch) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
 from sparring.errors import SparringError
@@ -17,7 +17,8 @@ from sparring.game import NO_GOALS, Env, Goals, Proved, Rejected, Task
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TraceRow:
     """One tactic of one proof. ``state_before`` is the goal that it worked on, ``state_after`` the goals that it made of that one,
-    joined by a blank line (``no goals``: none). ``premises``: the names in the tactic that the environment's library knows."""
+    joined by a blank line (``no goals``: none). ``premises``: the names in the tactic that the environment's library knows.
+    ``start`` and ``end``: where the tactic is in its file, in bytes; both 0 where there is no file."""
 
     full_name: str
     file_path: str
@@ -27,6 +28,8 @@ class TraceRow:
     tactic: str
     premises: tuple[str, ...]
     state_after: str
+    start: int = 0
+    end: int = 0
 
 
 def trace(env: Env, proofs: Iterable[tuple[Task, str]], known: frozenset[str] = frozenset()) -> Iterator[TraceRow]:
@@ -74,7 +77,7 @@ def write_trace(path: Path, rows: Iterable[TraceRow]) -> int:
     import pyarrow.parquet as pq
 
     text = pa.string()
-    kinds = {"step": pa.int32(), "premises": pa.list_(text)}
+    kinds = {"step": pa.int32(), "premises": pa.list_(text), "start": pa.int64(), "end": pa.int64()}
     schema = pa.schema([(field.name, kinds.get(field.name, text)) for field in fields(TraceRow)])
     table = pa.Table.from_pylist([{**asdict(row), "premises": list(row.premises)} for row in rows], schema=schema)
     unfinished = path.with_name(path.name + ".tmp")
@@ -84,7 +87,8 @@ def write_trace(path: Path, rows: Iterable[TraceRow]) -> int:
 
 
 def read_trace(path: Path) -> list[TraceRow]:
-    """The rows of a trace, this project's or one with the same columns; raises SparringError for another file."""
+    """The rows of a trace, this project's or one with the same columns (places may be missing); raises SparringError for another
+    file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -94,7 +98,7 @@ def read_trace(path: Path) -> list[TraceRow]:
             table = pq.ParquetFile(file).read()
     except (OSError, pa.ArrowException) as error:
         raise SparringError(f"{path} is not a trace: {error}") from None
-    if missing := [name for name in names if name not in table.column_names]:
+    if missing := [field.name for field in fields(TraceRow) if field.name not in table.column_names and field.default is MISSING]:
         raise SparringError(f"{path} is not a trace: it has no column {', '.join(missing)}")
-    rows = table.select(names).to_pylist()
+    rows = table.select([name for name in names if name in table.column_names]).to_pylist()
     return [TraceRow(**{**row, "premises": tuple(row["premises"] or ())}) for row in rows]

@@ -15,7 +15,7 @@ import pytest
 from sparring import cli, doctor
 from sparring.config import AlignRecipe
 from sparring.errors import SparringError
-from sparring.game import Pair, Sample, Sampling
+from sparring.game import Pair, Sample, Sampling, Scored
 from sparring.models import folders
 from sparring.models.folders import fetch_policy, resolve_policy
 from sparring.records import BOUTS, LESSONS, read_parquet
@@ -518,6 +518,9 @@ def test_a_model_is_loaded_at_its_first_use(monkeypatch: pytest.MonkeyPatch, tmp
         def sample(self, prompts: list[str], how: Sampling, *, role: str, seed: int) -> list[list[Sample]]:
             return [[] for _ in prompts]
 
+        def score(self, pairs: list[tuple[str, str]], *, role: str) -> list[Scored]:
+            return [Scored(logprob=-1.0, tokens=1) for _ in pairs]
+
     loads: list[Path] = []
     monkeypatch.setattr(HFModel, "load", lambda folder, settings: loads.append(folder) or Loaded())
     engine = Local(AlignRecipe().policy)
@@ -525,5 +528,6 @@ def test_a_model_is_loaded_at_its_first_use(monkeypatch: pytest.MonkeyPatch, tmp
         assert loads == []
     with engine.serve(tmp_path) as model:
         for _ in range(2):
-            model.sample(["a"], Sampling(), role="solver", seed=0)
+            assert model.sample(["a"], Sampling(), role="solver", seed=0) == [[]]
+            assert model.score([("a", "b")], role="solver") == [Scored(logprob=-1.0, tokens=1)]
     assert loads == [tmp_path]

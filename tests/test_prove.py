@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,17 +15,22 @@ from sparring.config import ProveRecipe, Search
 from sparring.envs.embedded import KernelEnv
 from sparring.errors import SparringError
 from sparring.game import Attempt, Demo, Sampling, make_task
-from sparring.games.prove import candidates_of, controls, flat_rival, pool_of, prove, theorems
+from sparring.games.prove import candidates_of, controls, flat_rival, pool_of, prove, prover_of, theorems
 from sparring.judges.program import check_judge
 from sparring.judges.proof import ProofJudge
+from sparring.models.scripted import ScriptedModel
 from sparring.proofs import comparisons, proofs_found
 from sparring.records import BOUTS, LESSONS, TASKS
 from sparring.rundir import RunDir
+from sparring.solvers.budget import Budget
+from sparring.solvers.choose import BestFirst, Mcts
 from sparring.solvers.hierarchy import Flat, Hierarchical, Joint, Mixture
+from sparring.solvers.rank import Ranker
 from sparring.trace import read_trace
 from sparring.worlds.lemmas import LIBRARY, RESERVED
 from sparring.worlds.theorem_splits import held_out, split
 from tests.conftest import run_cli
+from tests.silent import NoModel
 
 RECIPE = """
 game = "prove"
@@ -88,7 +94,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "small.toml").write_text(RECIPE)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert run_cli("trace", "traces.parquet", "--theorems=proofs.jsonl") == 0
+        assert run_cli("trace", "kernel", "--theorems=proofs.jsonl", "--out=traces.parquet") == 0
         assert run_cli("play", "small.toml") == 0
     return folder
 
@@ -217,16 +223,98 @@ def test_a_searcher_is_not_believed():
     assert broke.fault == "no proof: the prover died"
 
 
+POLICIES = {"flat": Flat, "rir": Hierarchical, "joint": Joint, "mixture": Mixture, "moves": Mixture}
+
+
+def recipe_of(**search: object) -> ProveRecipe:
+    return ProveRecipe().model_copy(update={"search": Search.model_validate(search)})
+
+
 def test_search_settings_are_candidate_policies():
-    kinds = {name: candidates_of(Search.model_validate({"policy": name})) for name in ("flat", "rir", "joint", "mixture")}
-    assert [type(kinds[name]) for name in kinds] == [Flat, Hierarchical, Joint, Mixture]
-    rival = flat_rival(Search(flat=3, targets=4, tactics=2, calls=99))
-    assert (rival.policy, rival.flat, rival.calls) == ("flat", 3, 99)
+    kinds = {name: candidates_of(Search.model_validate({"policy": name, "retries": 2})) for name in POLICIES}
+    assert {name: type(kind) for name, kind in kinds.items()} == POLICIES
     flat = kinds["flat"]
     assert isinstance(flat, Flat)
     assert flat.actor == Sampling(
         n=Search().flat, beam=True, temperature=1.0, top_p=1.0, max_new_tokens=Search().max_tactic_tokens
     )
+
+
+def test_search_settings_are_rules_and_a_ranker():
+    bounds: dict[str, object] = {"calls": 0, "tokens": 7, "steps": 8, "seconds": 9.0}
+    own: dict[str, object] = {"moves": 5, "flat_from": 0, "goals_from": 3, "flat_weight": 1.0, "length_norm": 0.25}
+    shape: dict[str, object] = {"width": 2, "live": 3, "retries": 6, "dedup": False, "algorithm": "mcts", "puct": 2.5}
+    recipe = ProveRecipe.model_validate(
+        {"search": bounds | own | shape, "roles": {"target": "state"}, "policy": {"max_prompt_tokens": 777}}
+    )
+    prover = prover_of(recipe, KernelEnv())
+    rules = prover.rules
+    assert rules.budget == Budget(calls=None, tokens=7, steps=8, seconds=9.0)
+    assert (rules.moves, rules.max_chars, rules.width, rules.live, rules.retries, rules.dedup) == (5, 777, 2, 3, 6, False)
+    assert rules.algorithm() == Mcts(c=2.5)
+    assert prover.ranker == Ranker(target="state", flat_weight=1.0, length_norm=0.25)
+    assert isinstance(prover.policy, Mixture)
+    assert (prover.policy.flat_from, prover.policy.goals_from, prover.policy.flat.length_norm) == (0, 3, 0.25)
+    plain = prover_of(ProveRecipe(), KernelEnv())
+    assert plain.ranker == Ranker(target=ProveRecipe().roles.target, flat_weight=0.25, length_norm=0.5)
+    assert plain.rules.algorithm() == BestFirst()
+
+
+@pytest.mark.parametrize(("policy", "moves", "ranks", "retries"), [
+    ("mixture", 5, True, 2), ("moves", 5, False, 0), ("flat", 0, False, 2), ("rir", 0, False, 2), ("joint", 0, False, 2),
+])  # fmt: skip
+def test_moves_and_a_ranker_belong_to_the_mixture(policy: str, moves: int, ranks: bool, retries: int):
+    prover = prover_of(recipe_of(policy=policy, moves=5, retries=2), KernelEnv())
+    assert (prover.rules.moves, prover.ranker is not None, prover.rules.retries) == (moves, ranks, retries)
+
+
+def test_the_rival_is_the_flat_prover_alone():
+    recipe = recipe_of(flat=3, targets=4, tactics=2, calls=99)
+    rival = flat_rival(recipe)
+    assert (rival.search.policy, rival.search.flat, rival.search.calls) == ("flat", 3, 99)
+    assert rival.model_copy(update={"search": recipe.search}) == recipe
+    prover = prover_of(rival, KernelEnv())
+    assert isinstance(prover.policy, Flat)
+    assert (prover.rules.moves, prover.ranker) == (0, None)
+
+
+EASY = [
+    "1 + 1 = 2",
+    "forall p, p -> p",
+    "forall p q, p /\\ q -> q /\\ p",
+    "forall p q, p \\/ q -> q \\/ p",
+    "forall x, x + 0 = x",
+    "forall x y, S x = S y -> x = y",
+]
+
+
+def test_moves_alone_prove_without_a_model():
+    env = KernelEnv(LIBRARY)
+    asked = [make_task(text) for text in [*EASY, "forall p, p"]]
+    attempts = prover_of(recipe_of(policy="moves", steps=2000), env).attempt(asked, NoModel(), 0)
+    verdicts = ProofJudge(env).judge(asked, attempts)
+    assert [verdict.solved for (verdict,) in verdicts] == [True] * len(EASY) + [False]
+    assert attempts[-1][0].stats["status"] == "exhausted"
+    for (attempt,) in attempts:
+        assert (attempt.stats["calls"], attempt.stats["weighed"], attempt.stats["planner_s"]) == (0, 0, 0.0)
+        assert {step.role for step in attempt.steps} <= {"move"}
+
+
+def test_a_model_that_knows_nothing_proves_with_moves():
+    """Every tactic it writes is refused, and every byte that it reads is as likely as any other one."""
+    env, recipe = KernelEnv(LIBRARY), recipe_of(calls=200)
+    tasks = [make_task(text) for text in EASY] + list(split("test"))[:6]
+    model = ScriptedModel(lambda prompt, role, rng: f"{rng.random()}")
+    prover = prover_of(recipe, env)
+    prover = replace(prover, rules=replace(prover.rules, clock=lambda: 0.0))
+    attempts = prover.attempt(tasks, model, 0)
+    verdicts = ProofJudge(env).judge(tasks, attempts)
+    for (attempt,), (verdict,) in zip(attempts, verdicts, strict=True):
+        assert verdict.solved == (attempt.stats["status"] == "proved")
+        assert all(step.role == "move" and step.logprob <= 0.0 for step in attempt.steps)
+    assert all(verdict.solved for (verdict,) in verdicts[: len(EASY)])
+    assert any(attempt.stats["weighed"] for (attempt,) in attempts)
+    assert prover.attempt(tasks[::-1], model, 0) == attempts[::-1]
 
 
 def test_the_pool_is_gone_through_again():
@@ -266,7 +354,10 @@ def test_mistakes_are_told(here: Path, sparring: Sparring, override: str, words:
     [
         ({"learner": {"loss": "dpo"}}, "learner.loss is dpo; the prove game teaches demonstrations, so set it to sft"),
         ({"search": {"targets": 0}}, "search.targets 0 leaves search.policy mixture without candidates"),
-        ({"search": {"flat_weight": 1.0}}, "search.flat_weight = 1.0"),
+        ({"search": {"flat_weight": 1.5}}, "search.flat_weight = 1.5"),
+        ({"search": {"flat_weight": -0.1}}, "search.flat_weight = -0.1"),
+        ({"search": {"moves": -1}}, "search.moves = -1"),
+        ({"search": {"again": 1.0}}, "unknown key search.again"),
         ({"solver": {"n": 3}}, "unknown key solver"),
     ],
 )
@@ -276,6 +367,12 @@ def test_impossible_recipes(values: dict[str, dict[str, object]], words: str):
     with pytest.raises(SparringError) as refused:
         parse_recipe({"game": "prove", **values})
     assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+def test_every_policy_is_a_recipe_s(policy: str):
+    recipe = ProveRecipe.model_validate({"search": {"policy": policy}})
+    assert recipe.search.policy == policy
 
 
 def test_a_statement_that_is_none_is_refused_with_its_line(here: Path, tmp_path: Path):

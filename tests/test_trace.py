@@ -10,7 +10,7 @@ import pytest
 from sparring.envs.embedded import KernelEnv
 from sparring.errors import SparringError
 from sparring.game import Goals, Outcome, Proved, Rejected, Task, Verdict, make_task
-from sparring.trace import read_trace, trace, write_trace
+from sparring.trace import TraceRow, read_trace, trace, write_trace
 from sparring.worlds.lemmas import LIBRARY
 
 SWAP = make_task("forall (p q : Prop), p /\\ q -> q /\\ p", meta={"full_name": "Logic.and_swap", "file_path": "logic.v"})
@@ -66,6 +66,28 @@ def test_a_trace_reads_back_as_it_was_written(env: KernelEnv, tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["trace.parquet"]
 
 
+def test_places_are_kept_and_may_be_missing(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "trace.parquet"
+    placed = TraceRow(
+        full_name="A.b",
+        file_path="A.v",
+        theorem_statement="Lemma b : True.",
+        step=0,
+        state_before="⊢ True",
+        tactic="exact I",
+        premises=(),
+        state_after="no goals",
+        start=16,
+        end=24,
+    )
+    write_trace(path, [placed])
+    assert read_trace(path) == [placed]
+    pq.write_table(pq.read_table(path).drop_columns(["start", "end"]), path)
+    assert [(row.tactic, row.start, row.end) for row in read_trace(path)] == [("exact I", 0, 0)]
+
+
 def test_an_empty_trace_is_a_trace(tmp_path: Path) -> None:
     assert write_trace(tmp_path / "none.parquet", []) == 0
     assert read_trace(tmp_path / "none.parquet") == []
@@ -93,6 +115,9 @@ class Tangled:
 
     def step(self, tries: Sequence[tuple[Goals, str]]) -> list[Outcome]:
         return [Proved() if len(goals.texts) == 1 else Goals(texts=goals.texts[1:]) for goals, _ in tries]
+
+    def moves(self, goals: Goals) -> Sequence[str]:
+        return ()
 
     def split(self, goals: Goals) -> list[Goals]:
         return [goals]

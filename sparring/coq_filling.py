@@ -1,0 +1,362 @@
+"""``sparring prove FILE.v``: the holes of a user's own file, searched in their places, checked with the whole file, and a patch.
+
+Nobody's word is taken for a proof: each line of a script has to be a single harmless tactic, is run again from the hole, and the
+whole file with the proofs in it goes through ``coqc`` and ``coqchk`` in the sandbox before anything is shown. If it does not pass,
+proofs are taken back, the last one first, until it does. Nothing outside the replaced sentences changes.
+
+What a proof rests on is reported with it: the file's own axioms and admitted lemmas are allowed, unless ``allow_admitted`` is off.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from sparring.coq_compile import Compiled, compile_edited, in_project, project_of
+from sparring.coq_flat import Hole, Unit, find_units, line_of
+from sparring.coq_holes import scan
+from sparring.coq_partial import best_part
+from sparring.coq_patch import (
+    Block,
+    Edit,
+    apply_edits,
+    as_block,
+    edits_of,
+    lay_out,
+    read_text,
+    unified_diff,
+    write_file,
+)
+from sparring.envs.coq import CoqEnv
+from sparring.envs.coq_pool import CoqOptions, brief
+from sparring.envs.coq_sentence import check_tactic, tidy
+from sparring.envs.embedded import lines_of
+from sparring.errors import SparringError
+from sparring.game import (
+    Attempt,
+    Env,
+    Goals,
+    Model,
+    Outcome,
+    Rejected,
+    Solver,
+    Task,
+    Verdict,
+    make_task,
+    stable_hash,
+)
+
+MAX_LINES = 1_000
+"""Of a script."""
+
+Status = Literal["proved", "partial", "gave up", "refused", "taken back", "not tried"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of a hole. ``block``: its proof; of a partial one ``admit`` stands where ``rest``, the goals that remain, stand."""
+
+    unit: Unit
+    hole: Hole
+    status: Status
+    reason: str = ""
+    block: Block | None = None
+    rest: tuple[str, ...] = ()
+    seconds: float = 0.0
+    tries: int = 0
+    rests_on: tuple[str, ...] = ()
+    closes: bool = False
+    """With it the statement is proved; otherwise that stays admitted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """``diff``: the patch; "" if nothing was proved. ``kept``: where the file is kept as it was, if it was written."""
+
+    path: Path
+    results: tuple[Result, ...]
+    diff: str
+    new: str
+    notes: tuple[str, ...] = ()
+    stopped: bool = False
+    kept: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filling:
+    """How to fill holes. ``solver``: makes one that searches in an environment (``lambda env: prover_of(recipe, env)``).
+
+    ``said``: told of each result when it is there; proofs are not checked with the whole file by then.
+    ``allow_admitted``: proofs may rest on lemmas that the file admits.
+    """
+
+    solver: Callable[[Env], Solver]
+    model: Model
+    options: CoqOptions = field(default_factory=CoqOptions)
+    theorem: str | None = None
+    write: bool = False
+    allow_admitted: bool = True
+    seed: int = 0
+    said: Callable[[Result], None] = lambda result: None
+
+
+def prove_file(path: Path, how: Filling) -> Report:
+    """Searches each hole. Ctrl-C ends the searches, and what was found until then is checked, reported and written.
+
+    Raises SparringError for a file that does not compile as it is, for a name that no hole has, and where there is no Coq.
+    """
+    text = read_text(path)
+    chosen = _choose(path, find_units(text), how.theorem)
+    project = project_of(path)
+    notes = [f"not used of _CoqProject: {', '.join(project.ignored)}"] if project.ignored else []
+    options = in_project(how.options, project)
+    units = scan(text, path, chosen, options) if chosen else []
+    notes += [f"{unit.title}: {why}" for unit in units for why in unit.skipped]
+    notes += [f"{unit.title}: no goal is left: Qed may do" for unit in units if not unit.holes and not unit.skipped]
+    results, stopped = _search(path, text, units, how, options)
+    edits, results = _checked(text, results, how, options)
+    new = apply_edits(text, edits)
+    diff = unified_diff(path.name if path.is_absolute() else path.as_posix(), text, new)
+    kept = write_file(path, text, new) if how.write and diff else None
+    return Report(path=path, results=tuple(results), diff=diff, new=new, notes=tuple(notes), stopped=stopped, kept=kept)
+
+
+def _choose(path: Path, units: Sequence[Unit], theorem: str | None) -> list[Unit]:
+    if theorem is None:
+        return list(units)
+    found = [unit for unit in units if unit.name == theorem]
+    if not found:
+        names = ", ".join(unit.title for unit in units) or "none: no proof in it ends in Admitted"
+        raise SparringError(
+            f"{theorem!r} is not among the admitted statements of {path}; name one of them ({names}), or leave it out"
+        )
+    return found
+
+
+# ------------------------------------------------------------------------------------------------ searching
+
+
+@dataclass(frozen=True)
+class From:
+    """An environment whose tasks begin at goals that were reached before, whatever their statement."""
+
+    env: Env
+    goals: Goals
+
+    def start(self, task: Task) -> Goals | Rejected:
+        return self.goals
+
+    def step(self, tries: Sequence[tuple[Goals, str]]) -> list[Outcome]:
+        return self.env.step(tries)
+
+    def moves(self, goals: Goals) -> Sequence[str]:
+        return self.env.moves(goals)
+
+    def split(self, goals: Goals) -> list[Goals]:
+        return self.env.split(goals)
+
+    def check(self, task: Task, script: str) -> Verdict:
+        """Runs the script again from the goals; the whole file is checked later."""
+        block = replay(self.env, self.goals, script)
+        return Verdict(score=0.0, solved=False, note=block) if isinstance(block, str) else Verdict(score=1.0, solved=True)
+
+    def close(self) -> None:
+        self.env.close()
+
+
+def goals_of(env: Env, hole: Hole, before: str) -> Goals | Rejected:
+    """The hole's goal in an environment. ``before``: the file up to the statement."""
+    begun = env.start(make_task("True", context=before))
+    if isinstance(begun, Rejected):
+        return begun
+    root = replace(begun.handle.root, sentences=hole.lead)
+    handle = replace(begun.handle, root=root, path=hole.path, first=hole.number, count=1, total=hole.total, apart=hole.apart)
+    return Goals(texts=(hole.goal,), handle=handle)
+
+
+def replay(env: Env, goals: Goals, script: str) -> Block | str:
+    """The script as a tree, if each line is a harmless tactic and no goal is left; else why it is no proof."""
+    lines = [tidy(line) for line in lines_of(script)]
+    left: list[int] = []
+    state: Goals | None = goals
+    if len(lines) > MAX_LINES:
+        return f"{len(lines)} lines are too many: at most {MAX_LINES}"
+    for number, line in enumerate(lines, start=1):
+        if state is None:
+            return f"line {number}, {line:.60}: no goal is left"
+        [outcome] = env.step([(state, line)]) if not (why := check_tactic(line)) else [Rejected(reason=why)]
+        if isinstance(outcome, Rejected):
+            return f"line {number}, {line:.60}: {brief(outcome.reason)}"
+        after = outcome.texts if isinstance(outcome, Goals) else ()
+        left.append(len(after) - len(state.texts) + 1)
+        state = outcome if isinstance(outcome, Goals) else None
+    if state is not None:
+        return f"{len(state.texts)} goals are left"
+    return as_block(lines, left) if min(left) >= 0 else [*lines]  # a tactic that closes other goals too: no tree shows that
+
+
+def _search(path: Path, text: str, units: Sequence[Unit], how: Filling, options: CoqOptions) -> tuple[list[Result], bool]:
+    """A result for each hole, and whether somebody stopped it."""
+    holes = [(unit, hole) for unit in units for hole in unit.holes]
+    results: list[Result] = []
+    stopped = False
+    env: CoqEnv | None = None
+    try:
+        env = CoqEnv(options) if holes else None
+        for number, (unit, hole) in enumerate(holes):
+            assert env is not None
+            seed = stable_hash(how.seed, path.name, number)
+            results.append(_attempt(env, text, unit, hole, how, seed))
+            how.said(results[-1])
+    except KeyboardInterrupt:
+        stopped = True
+    finally:
+        if env:
+            env.close()
+    results += [Result(unit=unit, hole=hole, status="not tried", reason="stopped") for unit, hole in holes[len(results) :]]
+    return results, stopped
+
+
+def _attempt(env: CoqEnv, text: str, unit: Unit, hole: Hole, how: Filling, seed: int) -> Result:
+    if hole.data and not unit.asserts and how.theorem is None:
+        why = "it is data that is defined here, and Coq would take any value; name it (--theorem) to have one found"
+        return Result(unit=unit, hole=hole, status="not tried", reason=why)
+    begun = time.monotonic()
+    statement = unit.sentences[unit.statement]
+    before = text[: statement.start]
+    goals = goals_of(env, hole, before)
+    if isinstance(goals, Rejected):
+        return Result(unit=unit, hole=hole, status="gave up", reason=f"it cannot be searched: {goals.reason}")
+    task = make_task(statement.text, context=before, meta={"hole": hole.line, "goal": hole.goal})
+    try:
+        [(attempt, *_)] = how.solver(From(env, goals)).attempt([task], how.model, seed)
+    except Exception as broken:  # the holes before it must not be lost
+        return Result(unit=unit, hole=hole, status="gave up", reason=f"the search broke: {broken!r:.300}")
+    found = _judged(env, goals, unit, hole, attempt)
+    return replace(found, seconds=time.monotonic() - begun, tries=int(attempt.stats.get("steps", 0)))
+
+
+def _judged(env: CoqEnv, goals: Goals, unit: Unit, hole: Hole, attempt: Attempt) -> Result:
+    if attempt.answer:
+        block = replay(env, goals, attempt.answer)
+        if isinstance(block, str):
+            return Result(unit=unit, hole=hole, status="refused", reason=block)
+        return Result(unit=unit, hole=hole, status="proved", block=block)
+    why = attempt.fault or _ending(attempt.stats)
+    part = best_part(hole.goal, attempt.steps)
+    if part.closed:
+        return Result(unit=unit, hole=hole, status="partial", reason=why, block=part.block, rest=part.rest)
+    return Result(unit=unit, hole=hole, status="gave up", reason=why)
+
+
+def _ending(stats: Mapping[str, Any]) -> str:
+    """Why a search ended without a proof."""
+    kind, _, bound = str(stats.get("status", "no proof was found")).partition(":")
+    words = {"budget": f"the budget of {bound} is spent", "exhausted": "everything was tried"}.get(kind, kind)
+    more = [str(stats["reason"])] if stats.get("reason") else []
+    more += [f"{stats['timeouts']} tactics ran out of time"] if stats.get("timeouts") else []
+    return ", ".join([words, *more])
+
+
+# ------------------------------------------------------------------------------------------------ the whole file
+
+
+def _checked(text: str, results: Sequence[Result], how: Filling, options: CoqOptions) -> tuple[list[Edit], list[Result]]:
+    """The edits with which the file compiles, and the results with what the proofs rest on, and which were taken back."""
+    results = list(results)
+    admitted = {unit.name for unit in find_units(text) if unit.name}
+    sound = False  # whether the file compiles as it is: asked at the first error
+    while kept := [number for number, result in enumerate(results) if result.status == "proved"]:
+        edits = _edits(text, results)
+        compiled = compile_edited(text, edits, options.audit)
+        resting = {number: compiled.rests_on.get(results[number].unit.statement, ()) for number in kept}
+        bad = {number: [name for name in names if _last(name) in admitted] for number, names in resting.items()}
+        if compiled.error and not sound and (why := compile_edited(text, [], options.audit).error):
+            return [], [_taken_back(result, f"the file does not compile as it is: {why}") for result in results]
+        sound = True
+        if compiled.error:
+            for number in _suspects(text, edits, [(number, results[number].unit) for number in kept], compiled):
+                results[number] = _taken_back(results[number], f"with it the file does not compile: {compiled.error}")
+        elif not how.allow_admitted and any(bad.values()):
+            for number, names in bad.items():
+                if names:
+                    results[number] = _taken_back(results[number], f"it rests on {', '.join(names)}, which is admitted")
+        else:
+            for number, names in resting.items():
+                shown = tuple(f"admitted lemma {name}" if _last(name) in admitted else name for name in names)
+                closes = results[number].unit.statement in {edit.closes.statement for edit in edits if edit.closes}
+                results[number] = replace(results[number], rests_on=shown, closes=closes)
+            return edits, results
+    return [], results
+
+
+def _suspects(text: str, edits: Sequence[Edit], kept: Sequence[tuple[int, Unit]], compiled: Compiled) -> list[int]:
+    """The last result in the unit where the error is, whose line is that of the edited file; or the last one of all.
+
+    A proof that uses its own statement (in a Fixpoint) is refused as a whole: then all of the unit."""
+    new = apply_edits(text, edits)
+    inside: list[int] = []
+    for number, unit in kept:
+        start, end = (
+            line_of(new, place + sum(len(edit.new) - (edit.end - edit.start) for edit in edits if edit.start < place))
+            for place in (unit.sentences[unit.statement].start, unit.sentences[unit.end].end)
+        )
+        if compiled.line is not None and start <= compiled.line <= end:
+            inside.append(number)
+    if not inside:
+        return [kept[-1][0]]
+    return inside if "ill-formed" in str(compiled.error) else inside[-1:]
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _edits(text: str, results: Sequence[Result]) -> list[Edit]:
+    units = list({id(result.unit): result.unit for result in results}.values())
+    solved = {result.hole: result.block for result in results if result.status == "proved" and result.block}
+    return [edit for unit in units for edit in edits_of(text, unit, solved)]
+
+
+def _taken_back(result: Result, why: str) -> Result:
+    return replace(result, status="taken back", reason=why) if result.status == "proved" else result
+
+
+# ------------------------------------------------------------------------------------------------ for a person
+
+
+def describe(result: Result) -> Iterator[str]:
+    """Lines about one hole."""
+    hole = result.hole
+    what = {"statement": "", "open": ", a goal that is left at the end", "admit": ", admit"}[hole.kind]
+    spent = f" ({result.seconds:.1f} s, {result.tries} tactics tried)" if result.status != "not tried" else ""
+    yield f"line {hole.line}, {result.unit.title}{what}: {result.status}{f': {result.reason}' if result.reason else ''}{spent}"
+    if result.block and result.status in ("proved", "partial", "taken back"):
+        yield from lay_out(result.block, "    ")
+    if result.status == "proved" and hole.data:
+        yield "  this is data, not a proposition: any value of the type would do for Coq, so read it"
+    if result.status == "proved" and not result.closes:
+        yield "  (the statement stays admitted: something else in it is not proved)"
+    if result.rests_on:
+        yield f"  it rests on: {', '.join(result.rests_on)}"
+    for goal in result.rest:
+        yield "  left:"
+        yield from (f"    {line}" for line in goal.splitlines())
+
+
+def describe_report(report: Report) -> Iterator[str]:
+    """Lines about every hole, then the whole: what was skipped, how many holes are filled, the patch."""
+    for result in report.results:
+        yield from describe(result)
+    yield from (f"note: {note}" for note in report.notes)
+    proved = sum(result.status == "proved" for result in report.results)
+    yield f"{report.path}: {proved} of {len(report.results)} holes proved{', stopped' if report.stopped else ''}"
+    if report.kept:
+        yield f"written; the file as it was is {report.kept}"
+    elif report.diff:
+        yield "the file with these proofs compiles; nothing is written without --write:"
+    if report.diff:
+        yield from report.diff.split("\n")[:-1]
