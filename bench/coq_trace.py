@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from statistics import quantiles
 
-from sparring.coq_trace import CoqTraceOptions, trace_coq
+from sparring.coq.trace import CoqTraceOptions, trace_coq
 from sparring.envs.coq_files import find_sources, theorems_of
 from sparring.envs.coq_replay import replayable
 from sparring.trace import read_trace

@@ -52,10 +52,15 @@ def matched_budget(searches: Sequence[Row], unit: str) -> float:
     ended: dict[str, list[float]] = {}
     for row in filter(by_bound, searches):
         ended.setdefault(row["method"], []).append(row[unit])
-    ended = {method: spent for method, spent in ended.items() if median(spent) > 0}
+    ended = {method: spent for method, spent in ended.items() if spends(spent)}
     if not ended:
         return one_digit(max(row[unit] for row in searches), ROUND_CEILING)
     return one_digit(min(sorted(spent)[int((1 - REACHED) * len(spent) + 1e-9)] for spent in ended.values()))
+
+
+def spends(spent: Sequence[float]) -> bool:
+    """Whether this is what searches by a method spent of something that the method spends at all."""
+    return bool(spent) and median(spent) > 0
 
 
 def ladder(largest: float, unit: str) -> list[float]:
@@ -145,9 +150,13 @@ def budget_lines(found: Searches) -> list[str]:
     for unit, name in UNITS.items():
         budgets = found.budgets[unit]
         shown = ", ".join(f"{budget:g}" for budget in budgets) or "none that every method spent"
-        methods = {row["method"] for row in ended} if budgets else set()
-        least = [fmean(row[unit] >= budgets[-1] for row in ended if row["method"] == method) for method in methods]
-        reached = f"; the largest was spent by at least {100 * min(least):.1f} % of them in every method" if least else ""
+        spent = [[row[unit] for row in ended if row["method"] == method] for method in sorted({row["method"] for row in ended})]
+        least = [fmean(one >= budgets[-1] for one in each) for each in spent if spends(each)] if budgets else []
+        reached = (
+            f"; the largest was spent by at least {100 * min(least):.1f} % of them in every method that spends any"
+            if least
+            else ""
+        )
         lines.append(f"- {name}: {shown}{reached}")
     return lines
 

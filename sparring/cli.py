@@ -275,7 +275,7 @@ def coq(
 ) -> None:
     """Proofs of Coq files, replayed by Coq. Killed, the same command goes on."""
     from sparring.console import ConsoleWatch, make_console
-    from sparring.coq_trace import CoqTraceOptions, trace_coq
+    from sparring.coq.trace import CoqTraceOptions, trace_coq
 
     names = [name.strip() for name in library.split(",") if name.strip()]
     summary = trace_coq(names, out, ConsoleWatch(make_console()), CoqTraceOptions(jobs=jobs, premises=premises))

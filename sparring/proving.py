@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sparring.config import ProveRecipe
-from sparring.coq_filling import Filling, describe_report, prove_file
+from sparring.coq.filling import Filling, describe_report, prove_file
 from sparring.engines import Local
 from sparring.envs.coq_printer import coq_script
 from sparring.envs.embedded import KernelEnv
@@ -101,7 +101,7 @@ def _proof(answer: Answer, attempt: Attempt) -> Iterator[str]:
 
 
 def fill_file(path: Path, model: str | None, theorem: str | None, write: bool, overrides: Sequence[str]) -> bool:
-    """Proves what can be proved of a Coq file's holes and prints what came of each; whether all of them were. See ``coq_filling``.
+    """Proves what can be proved of a Coq file's holes and prints what came of each; whether all of them were. See ``coq.filling``.
 
     Without a model Coq's automation is searched alone: at most 200 tactics a hole, unless ``overrides`` say otherwise.
     """

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparring.coq_filling import Filling, Report, Result, describe_report, prove_file
-from sparring.coq_flat import Unit, find_units
-from sparring.coq_holes import scan
-from sparring.coq_partial import best_part
-from sparring.coq_patch import Block, apply_edits, as_block, edits_of, lay_out, unified_diff, write_file
+from sparring.coq.filling import Filling, Report, Result, describe_report, prove_file
+from sparring.coq.flat import Unit, find_units
+from sparring.coq.holes import scan
+from sparring.coq.partial import best_part
+from sparring.coq.patch import Block, apply_edits, as_block, edits_of, lay_out, unified_diff, write_file
 from sparring.envs.coq_pool import CoqOptions
 from sparring.envs.sandbox import available
 from sparring.errors import SparringError

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparring.coq_splits import SETS, SPLITS, Entry, Split, entries_of, split_at_random, split_by_folder, split_by_premise
+from sparring.coq.splits import SETS, SPLITS, Entry, Split, entries_of, split_at_random, split_by_folder, split_by_premise
 from sparring.errors import SparringError
 from sparring.trace import TraceRow
 

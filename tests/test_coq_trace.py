@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sparring.coq_glob import premises, read_references
-from sparring.coq_trace import CoqSummary, CoqTraceOptions, trace_coq
+from sparring.coq.glob import premises, read_references
+from sparring.coq.trace import CoqSummary, CoqTraceOptions, trace_coq
 from sparring.envs.coq import CoqEnv
 from sparring.envs.coq_files import find_sources, theorems_of
 from sparring.envs.coq_replay import replayable
@@ -319,7 +319,7 @@ def test_a_call_that_was_killed_goes_on_to_the_same_bytes(tmp_path: Path) -> Non
     files = {f"F{n}": f"Lemma f{n} : {n} = {n}. Proof. do {20 if n < 2 else 300000} idtac. reflexivity. Qed.\n" for n in range(5)}
     folder = write(tmp_path / "p", **files)
     out = tmp_path / "out.parquet"
-    code = "import sys; from pathlib import Path; from sparring.coq_trace import *; "
+    code = "import sys; from pathlib import Path; from sparring.coq.trace import *; "
     code += "trace_coq([sys.argv[1]], Path(sys.argv[2]), None, CoqTraceOptions(premises=False))"
     child = subprocess.Popen([sys.executable, "-c", code, str(folder), str(out)], cwd=Path(__file__).parents[1])
     parts = out.with_name("out.parquet.parts")

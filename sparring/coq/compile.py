@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from sparring.coq_patch import Edit, apply_edits
+from sparring.coq.patch import Edit, apply_edits
 from sparring.envs.coq_audit import AuditOptions, read_assumptions
 from sparring.envs.coq_files import read_project
 from sparring.envs.coq_pool import CoqOptions

@@ -2,7 +2,7 @@
 
 A proof that ends in ``Admitted.`` has holes: each goal that an ``admit.`` gives up, and each goal that is open at its end (the whole
 statement, where there are no tactics). The file is run once, sentence by sentence, in ``coqidetop``: that finds the goals, and says
-where a file breaks that does not compile. A hole that cannot be reached (see ``coq_flat``) is skipped, and the caller told.
+where a file breaks that does not compile. A hole that cannot be reached (see ``flat``) is skipped, and the caller told.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sparring.coq_flat import Flat, Hole, Mark, Place, Unit, bullets_of, line_of, read_said
+from sparring.coq.flat import Flat, Hole, Mark, Place, Unit, bullets_of, line_of, read_said
 from sparring.envs.coq_pool import CoqOptions, brief, command
 from sparring.envs.coq_sentence import split_sentences
 from sparring.envs.coqtop import Coqtop, Try, View

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sparring.coq_flat import Hole, Unit
+from sparring.coq.flat import Hole, Unit
 from sparring.envs.coq_sentence import Sentence
 from sparring.errors import SparringError
 

@@ -26,7 +26,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from threading import Event
 
-from sparring.coq_glob import Compiled, Compiler, premises, read_references
+from sparring.coq.glob import Compiled, Compiler, premises, read_references
 from sparring.envs.coq_files import Source, coq_version, find_sources, read_source
 from sparring.envs.coq_replay import FileTop, Replay, Replayed
 from sparring.envs.coq_theorems import bytes_before, find_theorems, read_parts

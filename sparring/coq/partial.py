@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sparring.coq_patch import UNPROVED, Block
+from sparring.coq.patch import UNPROVED, Block
 from sparring.game import NO_GOALS, Step
 
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from sparring.coq_compile import Compiled, compile_edited, in_project, project_of
-from sparring.coq_flat import Hole, Unit, find_units, line_of
-from sparring.coq_holes import scan
-from sparring.coq_partial import best_part
-from sparring.coq_patch import (
+from sparring.coq.compile import Compiled, compile_edited, in_project, project_of
+from sparring.coq.flat import Hole, Unit, find_units, line_of
+from sparring.coq.holes import scan
+from sparring.coq.partial import best_part
+from sparring.coq.patch import (
     Block,
     Edit,
     apply_edits,
