@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from sparring.metrics import Evolution
 from sparring.prompts import one_line, target_of
 from sparring.proofs import TIMES, Comparison, Found
 from sparring.rundir import Watch
+from sparring.solvers.search import MOVE
 
 Row = dict[str, Any]
 WIDTH = 160
@@ -212,16 +214,15 @@ def print_comparisons(console: Console, found: Sequence[Comparison]) -> None:
 
 
 def print_proofs(console: Console, found: Sequence[Found], form: TargetForm) -> None:
-    """Proofs, a tactic per line, under it the planner's target where there was one."""
+    """Proofs, a tactic per line, under it the planner's target where there was one: asked for, or recognised among what was reached."""
     for proof in found:
         console.print(f"\n{_harmless(proof.statement)}", style="bold", soft_wrap=True)
         for step in proof.steps:
             console.print(f"  {_harmless(step.tactic)}", soft_wrap=True)
             if step.target is not None:
                 reached = one_line(step.target) == one_line(target_of(step.state, step.result, form))
-                console.print(
-                    f"      target {'reached' if reached else 'missed'}: {_harmless(step.target)}", style="dim", soft_wrap=True
-                )
+                how = f"ranked {100 * math.exp(step.logprob):.0f} %" if step.role == MOVE else "reached" if reached else "missed"
+                console.print(f"      target {how}: {_harmless(step.target)}", style="dim", soft_wrap=True)
 
 
 def print_gains(console: Console, found: dict[str, Interval], last: int) -> None:

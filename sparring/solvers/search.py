@@ -161,7 +161,7 @@ class Search:
                 begun = self.rules.clock()
                 found = self.env.moves(goal.goals)[: self.rules.moves]
                 theorem.spent.env_s += self.rules.clock() - begun
-                chance = -math.log(max(len(found), 1))  # nobody knows better, unless they are ranked
+                chance = 0.0 - math.log(max(len(found), 1))  # nobody knows better, unless they are ranked
                 named = [Candidate(tactic=tactic, score=chance, role=MOVE, logprob=chance) for tactic in found]
                 tries += [(theorem, goal, candidate) for candidate in _new(theorem, goal, named)]
         return tries
