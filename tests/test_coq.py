@@ -230,7 +230,7 @@ def test_what_takes_too_long_is_stopped(env: CoqEnv, tactic: str):
     state = started(env, PLUS_0)
     begun = time.monotonic()
     outcomes = env.step([(state, "destruct n"), (state, tactic), (state, "intros"), (state, "reflexivity")])
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20
     assert refusal(outcomes[1], "timeout")
     assert [type(outcome) for outcome in outcomes] == [Goals, Rejected, Goals, Rejected]
 

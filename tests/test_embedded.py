@@ -156,6 +156,9 @@ def test_there_are_so_many_goals():
     assert outcome == Rejected(reason="more than 64 goals")
 
 
+HANGS_S = 10.0
+"""What tells a step that hangs, or blows up, from one that met a garbage collection: bounded steps take hundredths of a second."""
+
 GROWING = {
     "rewriting": ("forall x, (forall y, y = y * y) -> x = 0", ["intros x h", *["rewrite h"] * 60]),
     "an instance of an instance": (
@@ -184,12 +187,12 @@ def test_nothing_grows_without_limit(name: str):
     for tactic in script:
         begun = time.process_time()
         [outcome] = ENV.step([(state, tactic)])
-        assert time.process_time() - begun < 0.2
+        assert time.process_time() - begun < HANGS_S
         state = outcome if isinstance(outcome, Goals) else state
         assert len(state.text) < 50_000
     begun = time.process_time()
     assert not ENV.check(make_task(statement), "\n".join(script)).solved
-    assert time.process_time() - begun < 2
+    assert time.process_time() - begun < HANGS_S
 
 
 VOCABULARY = [

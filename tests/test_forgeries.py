@@ -243,4 +243,4 @@ def test_the_kernel_comes_to_an_end(name: str):
     begun = time.process_time()
     with pytest.raises(KernelError):
         prove((), FALSE, ENDLESS[name], {})
-    assert time.process_time() - begun < 2
+    assert time.process_time() - begun < 10

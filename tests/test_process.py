@@ -82,7 +82,7 @@ def test_a_sleeper_is_interrupted_and_goes_on(start: Start):
     child = start(sleeper + "        print('woken', end='<end>', flush=True)")
     begun = time.monotonic()
     assert child.ask(b"sleep\n", 1, Limits(interrupt_s=0.4, kill_s=20, memory_mb=1000)) == [b"woken"]
-    assert 0.3 < time.monotonic() - begun < 3
+    assert 0.3 < time.monotonic() - begun < 15
     assert child.interrupts == 1
 
 
@@ -92,7 +92,7 @@ def test_who_ignores_the_interrupt_is_killed(start: Start):
     found = died(child, SOON)
     assert found.cause == "time"
     assert "0.8 s" in found.reason
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < 15
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])

@@ -88,8 +88,8 @@ HOSTILE = [
     "intro h\nexact h", "exact h. exact h.", "exists 99999999999999999999", "split; split", "destruct h as " + "[" * 400,
     "have g : " + "~ " * 480 + "False", "intros " + "a " * 450, "rewrite h at -1", "'; import os", "\\u0000", "%s{}%(x)s",
 ]  # fmt: skip
-SECONDS = 2.0
-"""Within which any tactic is answered. A prover in another process takes its time, the kernel here a hundredth of it."""
+SECONDS = 15.0
+"""Within which any tactic is answered, on a machine that does other things, too: what takes longer hangs."""
 
 
 @pytest.fixture(scope="module", params=PARAMS)
