@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 
-# Who is started in the background of a shell ignores SIGINT, and so would all programs that the tests start and interrupt.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-
 
 def run_cli(*words: object) -> int:
     """The exit status of a ``sparring`` command that runs in this process and leaves no trace in it."""
