@@ -315,18 +315,29 @@ def test_an_error_on_the_way_leaves_nothing_running(tmp_path: Path) -> None:
     assert not [name for name in names if name.startswith("coqidetop")]
 
 
+def _is_coq(process: psutil.Process) -> bool:
+    try:
+        return process.name().startswith("coqidetop")
+    except psutil.NoSuchProcess:
+        return False
+
+
 def test_a_call_that_was_killed_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     files = {f"F{n}": f"Lemma f{n} : {n} = {n}. Proof. do {20 if n < 2 else 300000} idtac. reflexivity. Qed.\n" for n in range(5)}
     folder = write(tmp_path / "p", **files)
     out = tmp_path / "out.parquet"
     code = "import sys; from pathlib import Path; from sparring.coq.trace import *; "
-    code += "trace_coq([sys.argv[1]], Path(sys.argv[2]), None, CoqTraceOptions(premises=False))"
+    code += "trace_coq([sys.argv[1]], Path(sys.argv[2]), None, CoqTraceOptions(premises=False, jobs=2))"
     child = subprocess.Popen([sys.executable, "-c", code, str(folder), str(out)], cwd=Path(__file__).parents[1])
+    below: list[psutil.Process] = []
     parts = out.with_name("out.parquet.parts")
     limit = time.monotonic() + 60
-    while not [*parts.glob("*.json")] and time.monotonic() < limit and child.poll() is None:
+    # Not while a sandbox sets itself up: killed in that millisecond, bubblewrap leaves a child that waits for it for ever.
+    while time.monotonic() < limit and child.poll() is None:
+        below = psutil.Process(child.pid).children(recursive=True)
+        if [*parts.glob("*.json")] and len([1 for process in below if _is_coq(process)]) == 2:
+            break
         time.sleep(0.01)
-    below = psutil.Process(child.pid).children(recursive=True)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     _, alive = psutil.wait_procs(below, timeout=10)
