@@ -1,11 +1,14 @@
-"""Tactic tries per second of the Coq environment, against a bare client on the same pipe.
+"""Tactic tries per second of the Coq environment, against a bare client on the same pipe; seconds per wave over many theorems.
 
-    python -m bench.coq_env [--tries 20000] [--processes 1] [--batch 64] [--repeats 3]
+    python -m bench.coq_env [--tries 20000] [--processes 1] [--batch 64] [--repeats 3] [--files Lists.List Bool.Bool] [--theorems 32]
 
 The tries are cheap tactics at the states that a few proofs of the standard library's kind go through, in random batches as a search
 makes them. The bare client writes the requests that the environment wrote, byte for byte, to a process of its own in the same sandbox,
 and counts the ends of the answers: what is left is what Coq takes. The two take turns, batch by batch, so that a busy machine is as busy
 for both. Memory is that of the environment's processes, before and after.
+
+A wave over many theorems is eight tactics at the first goal of each of ``--theorems`` theorems of each of ``--files``, in their files'
+contexts: as they stand, and with the proofs left out that a search does not need.
 """
 
 from __future__ import annotations
@@ -16,15 +19,20 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
 from unittest import mock
 
 from sparring.envs.coq import CoqEnv, CoqOptions, command
+from sparring.envs.coq_context import read_context
+from sparring.envs.coq_files import find_sources, theorems_of
+from sparring.envs.coq_sentence import split_sentences
+from sparring.envs.coq_theorems import task_of
 from sparring.envs.process import Child, Limits
-from sparring.game import Goals, make_task
+from sparring.game import Goals, Task, make_task
 
 HEADER = "Require Import Arith List.\nImport ListNotations.\n"
 PROOFS = {
@@ -161,13 +169,71 @@ def measure(options: CoqOptions, tries: int, batch: int) -> Found:
     return Found(env_s, bare_s, before, after)
 
 
+# ------------------------------------------------------------------------------------------------ waves over many theorems
+
+WAVES = 6
+
+
+class Waves(NamedTuple):
+    """Seconds to start all theorems, and of each wave; MB of all processes at the end."""
+
+    start_s: float
+    waves_s: list[float]
+    memory_mb: float
+
+
+def theorems(files: Sequence[str], each: int) -> list[Task]:
+    """So many of each file, in order."""
+    tasks: list[Task] = []
+    for source in find_sources(files):
+        found = [theorem for theorem in theorems_of(source) if theorem.proved and task_of(theorem)]
+        chosen = sorted(Random(0).sample(found, min(each, len(found))), key=lambda theorem: theorem.start)
+        tasks += filter(None, map(task_of, chosen))
+    return tasks
+
+
+def whole(text: str) -> tuple[str, ...]:
+    return tuple(sentence.text for sentence in split_sentences(text))
+
+
+def measure_waves(options: CoqOptions, tasks: Sequence[Task], read: Callable[[str], tuple[str, ...]]) -> Waves:
+    env, waves_s = CoqEnv(options), list[float]()
+    with mock.patch("sparring.envs.coq.read_context", cache(read)):
+        begun = time.perf_counter()
+        states = [state for task in tasks if isinstance(state := env.start(task), Goals)]
+        start_s = time.perf_counter() - begun
+        for _ in range(WAVES):
+            begun = time.perf_counter()
+            env.step([(state, tactic) for state in states for tactic in TACTICS[:8]])
+            waves_s.append(time.perf_counter() - begun)
+    memory_mb = sum(env.memory_mb())
+    env.close()
+    return Waves(start_s, waves_s, memory_mb)
+
+
+def show_waves(files: Sequence[str], each: int, most: int) -> None:
+    """With one process, and with one for each file, if it may be so many."""
+    tasks = theorems(files, each)
+    print(f"waves of 8 tactics at each of {len(tasks)} theorems of {', '.join(files)}:")
+    for processes in sorted({1, min(len(files), most)}):
+        for name, read in (("contexts as they stand", whole), ("proofs left out", read_context)):
+            found = measure_waves(CoqOptions(processes=processes), tasks, read)
+            waves = f"{statistics.mean(found.waves_s):.2f} s a wave ({', '.join(f'{s:.2f}' for s in found.waves_s)})"
+            print(f"  {processes} processes, {name}: {found.start_s:.1f} s to start, {waves}, {found.memory_mb:.0f} MB")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tries", type=int, default=20_000)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--files", nargs="*", default=["Lists.List", "Bool.Bool", "Arith.PeanoNat", "Sets.Powerset_facts"])
+    parser.add_argument("--theorems", type=int, default=16)
+    parser.add_argument("--alive", type=int, default=4, help="processes for the waves, at most")
     args = parser.parse_args()
+    if args.files:
+        show_waves(args.files, args.theorems, args.alive)
     options = CoqOptions(header=HEADER, processes=args.processes)
     found = [measure(options, args.tries, args.batch) for _ in range(args.repeats)]
     tries = -(-args.tries // args.batch) * (args.batch // 8 * 8)

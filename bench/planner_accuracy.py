@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sparring.config import TargetForm
+    from sparring.config_prove import TargetForm
     from sparring.game import Env, Goals
 
 WIDTHS = (1, 4, 8)

@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +33,8 @@ def play_arm(recipe_path: Path, folder: Path, name: str, overrides: Sequence[str
     if base is not None and not root.exists():
         take_over(base, root)
     begun = time.process_time()
-    with RunDir(root).lock():
-        play(plan_of(recipe), Local(recipe.policy), open_run(recipe, Watch(), accept_changes=True), lambda number: None)
+    with RunDir(root).lock(), closing(plan_of(recipe)) as plan:
+        play(plan, Local(recipe.policy), open_run(recipe, Watch(), accept_changes=True), lambda number: None)
     return time.process_time() - begun
 
 

@@ -22,6 +22,7 @@ STYLES = {
     "RiR MCTS": ("#E69F00", "-"),
     "moves, no model": ("#009E73", ":"),
     "mixture": ("#000000", "-"),
+    "all automation": ("#CC79A7", ":"),
 }
 """Colour and line of the main methods, in the order in which they are named everywhere."""
 PARTS = {"planner_s": "planner", "actor_s": "actor", "env_s": "environment"}
@@ -82,12 +83,13 @@ def _draw_panel(panel: Any, what: Curves, rows: Mapping[str, Sequence[Row]]) -> 
     panel.set(xlim=(least, 1.01 * most), ylim=(0, None))
 
 
-def draw_times(groups: Groups, out: Path) -> None:
-    """The planner's, actor's and environment's seconds against those of the whole search; a point per theorem and method."""
+def draw_times(groups: Groups, seconds: str, out: Path) -> None:
+    """The planner's, actor's and environment's seconds against those of the whole search; a point per theorem and method. ``seconds``:
+    which ones, in words."""
     with _drawing(len(PARTS), out) as panels:
-        panels[0].set_ylabel("this part, CPU seconds")
+        panels[0].set_ylabel(f"this part, {seconds}")
         for panel, (part, name) in zip(panels, PARTS.items(), strict=True):
-            panel.set(xscale="log", yscale="log", title=name, xlabel="whole search, CPU seconds")
+            panel.set(xscale="log", yscale="log", title=name, xlabel=f"whole search, {seconds}")
             for method, (colour, _) in STYLES.items():
                 rows = [time_points(own, part) for (other, _), own in groups.items() if other == method]
                 points = np.concatenate(rows) if rows else np.zeros((0, 2))

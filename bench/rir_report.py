@@ -1,4 +1,4 @@
-"""What the searches of bench/rir_tables.py and the rounds of its game show: tables, paired tests and plots from rows alone.
+"""What the searches of a bench (rir_tables.py, rir_coq.py) and the rounds of its game show: tables, paired tests and plots from rows.
 
 A row is one search: seed, method, split, task, whether its proof was checked, how it ended and what it had spent by then. Searches
 are anytime, so one generous budget holds all smaller ones: *proved within B calls* means proved with at most B calls spent.
@@ -26,6 +26,28 @@ PAIRS = (
     ("RiR MCTS", "flat MCTS"),
 )
 ARM_PAIRS = (("creator on", "creator off"), ("creator on", "no hindsight"), ("hindsight on", "hindsight off"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """What one bench's report has of its own: title, the command that makes it, file names, what its seconds are, the methods that are
+    compared, and parts that stand after the comparisons."""
+
+    title: str = "Provers at equal budgets on the embedded theorems"
+    command: str = "python -m bench.rir_tables"
+    file: str = "rir_tables.md"
+    plots: str = "rir"
+    """How the names of its plots begin."""
+    seconds: str = UNITS["seconds"]
+    pairs: Sequence[tuple[str, str]] = PAIRS
+    parts: Sequence[str] = ()
+    """Lines of Markdown."""
+
+    @property
+    def units(self) -> Mapping[str, str]:
+        return UNITS | {"seconds": self.seconds}
+
+
 REACHED = 0.98
 """The share of the searches ended by a bound, of every method, that must have spent a matched budget."""
 
@@ -79,6 +101,7 @@ class Searches:
     splits: Sequence[str]
     budgets: Mapping[str, Sequence[float]]
     """Per unit, ascending; none for a unit of which some method spent nothing."""
+    page: Page = Page()
 
     @property
     def main(self) -> list[str]:
@@ -95,10 +118,11 @@ class Searches:
                     yield split, method, self.groups[method, split]
 
 
-def gather(rows: Sequence[Row]) -> Searches:
+def gather(rows: Sequence[Row], page: Page | None = None) -> Searches:
     """ValueError where there are none."""
+    page = page or Page()
     if not rows:
-        raise ValueError("no searches to report; run bench.rir_tables with --only policies,search first")
+        raise ValueError(f"no searches to report; run {page.command} with --only policies,search first")
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["method"], row["split"]), []).append(row)
@@ -106,7 +130,7 @@ def gather(rows: Sequence[Row]) -> Searches:
     methods = [*(name for name in STYLES if name in methods), *(name for name in methods if name not in STYLES)]
     largest = {unit: matched_budget(rows, unit) for unit in UNITS}
     budgets = {unit: ladder(budget, unit) if budget else [] for unit, budget in largest.items()}
-    return Searches(rows, groups, methods, list(dict.fromkeys(split for _, split in groups)), budgets)
+    return Searches(rows, groups, methods, list(dict.fromkeys(split for _, split in groups)), budgets, page)
 
 
 # ------------------------------------------------------------------------------------------------ the page
@@ -118,9 +142,9 @@ def opening(found: Searches, facts: Mapping[str, object]) -> list[str]:
     theorems = ", ".join(f"{count} of {split}" for split, count in sizes.items())
     claimed = sum(row["status"] == "proved" and not row["proved"] for row in found.rows)
     return [
-        "# Provers at equal budgets on the embedded theorems",
+        f"# {found.page.title}",
         "",
-        "Made by `python -m bench.rir_tables`.",
+        f"Made by `{found.page.command}`.",
         "",
         *(f"{key}: {value}. " for key, value in facts.items()),
         "",
@@ -147,7 +171,7 @@ def budget_lines(found: Searches) -> list[str]:
         else "No search was ended by a bound; the matched budgets are the round numbers within which all of them stayed.",
         "",
     ]
-    for unit, name in UNITS.items():
+    for unit, name in found.page.units.items():
         budgets = found.budgets[unit]
         shown = ", ".join(f"{budget:g}" for budget in budgets) or "none that every method spent"
         spent = [[row[unit] for row in ended if row["method"] == method] for method in sorted({row["method"] for row in ended})]
@@ -163,7 +187,7 @@ def budget_lines(found: Searches) -> list[str]:
 
 def proved_lines(found: Searches) -> list[str]:
     lines = ["", "## Proved"]
-    for unit, name in UNITS.items():
+    for unit, name in found.page.units.items():
         if budgets := found.budgets[unit]:
             body = [
                 [split, method, *(cell(share(found.outcomes(method, split, unit, budget))) for budget in budgets)]
@@ -184,11 +208,11 @@ def pair_lines(found: Searches, a: str, b: str) -> list[str]:
             steps = [compare(found.outcomes(a, split, unit, B), found.outcomes(b, split, unit, B)) for B in budgets]
             if not steps or not (last := steps[-1]):
                 continue
-            at_largest[f"at {budgets[-1]:g} {UNITS[unit]}"] = last
+            at_largest[f"at {budgets[-1]:g} {found.page.units[unit]}"] = last
             shown = [NONE] * (3 - len(steps)) + [difference_cell(step) for step in steps]
             per_seed = [f"{count / last.seeds:.1f}" for count in (last.either, last.only_a, last.only_b)]
             tested = [f"{last.only_a} : {last.only_b}", f"{last.p:.2g}", f"{last.seeds} x {last.theorems}"]
-            body.append([split, f"{UNITS[unit]}, B = {budgets[-1]:g}", *shown, *per_seed, *tested])
+            body.append([split, f"{found.page.units[unit]}, B = {budgets[-1]:g}", *shown, *per_seed, *tested])
         if at_largest:
             sentences.append(f"- {split}: {verdict(a, b, at_largest)}.")
     if not body:
@@ -198,13 +222,29 @@ def pair_lines(found: Searches, a: str, b: str) -> list[str]:
 
 
 def comparison_lines(found: Searches) -> list[str]:
-    tables = [line for a, b in PAIRS for line in pair_lines(found, a, b)]
+    tables = [line for a, b in found.page.pairs for line in pair_lines(found, a, b)]
     note = (
         "*either* (the union) and *only*: theorems proved at B by one of the two at least, or by one alone, under the same seed; "
         "means over the seeds. *sums*: the latter two summed over the seeds. *p*: McNemar's exact two-sided test on these sums; "
         "it takes the searches of different seeds as independent, which searches for the same theorem are not, so it may be too small."
     )
     return ["", "## Paired comparisons", "", note, *tables] if tables else []
+
+
+def alone_lines(found: Searches) -> list[str]:
+    """What no other of the main methods proved, whatever it spent."""
+    body: list[list[object]] = []
+    for split in found.splits:
+        searched = {method: rows for own, method, rows in found.cells(found.main) if own == split}
+        proved = {method: {(row["seed"], row["task"]) for row in rows if row["proved"]} for method, rows in searched.items()}
+        seeds = len({row["seed"] for row in found.rows if row["split"] == split})
+        for method, own in proved.items():
+            others = set[tuple[int, str]]().union(*(theirs for name, theirs in proved.items() if name != method))
+            body.append([split, method, f"{len(own) / seeds:.1f}", f"{len(own - others) / seeds:.1f}"])
+        every = set[tuple[int, str]]().union(*proved.values())
+        body.append([split, "one of them at least", f"{len(every) / seeds:.1f}", NONE])
+    note = "Theorems proved to the end of each search, and those that no other method of this table proved; means over the seeds."
+    return ["", "## Proved by one method alone", "", note, "", *table(["split", "method", "proved", "only by it"], body)]
 
 
 def search_lines(found: Searches) -> list[str]:
@@ -241,7 +281,7 @@ def ablation_lines(found: Searches) -> list[str]:
         tested = [f"{pair.p:.2g}", f"{pair.seeds} x {pair.theorems}"] if pair else [NONE, NONE]
         body.append([split, method, cell(share(own)), difference_cell(pair), *tested])
     head = ["split", "method", "proved, %", f"minus {MIXTURE}", "p", "seeds x theorems"]
-    return ["", f"## Ablations, within {budget:g} {UNITS['seconds']}", "", *table(head, body)]
+    return ["", f"## Ablations, within {budget:g} {found.page.seconds}", "", *table(head, body)]
 
 
 # ------------------------------------------------------------------------------------------------ the game
@@ -304,13 +344,17 @@ def game_lines(rows: Sequence[Row]) -> list[str]:
 # ------------------------------------------------------------------------------------------------ all of it
 
 
-def write_report(rows: Sequence[Row], out_dir: Path, title_facts: Mapping[str, object], game_rows: Sequence[Row] = ()) -> None:
-    """Write ``rir_tables.md`` and its plots into ``out_dir``; ``title_facts`` are printed at the top as they are."""
-    found = gather(rows)
-    plots = {f"proofs against {name}": f"rir_proofs_{unit}.svg" for unit, name in UNITS.items()}
-    times = "rir_times.svg"
-    page = [
+def write_report(
+    rows: Sequence[Row], out_dir: Path, title_facts: Mapping[str, object], game_rows: Sequence[Row] = (), page: Page | None = None
+) -> None:
+    """Write the page and its plots into ``out_dir``; ``title_facts`` are printed at the top as they are."""
+    page = page or Page()
+    found = gather(rows, page)
+    plots = {f"proofs against {name}": f"{page.plots}_proofs_{unit}.svg" for unit, name in page.units.items()}
+    times = f"{page.plots}_times.svg"
+    text = [
         *(*opening(found, title_facts), *budget_lines(found), *proved_lines(found), *comparison_lines(found)),
+        *(*alone_lines(found), *page.parts),
         *(
             "",
             "## Plots",
@@ -323,8 +367,8 @@ def write_report(rows: Sequence[Row], out_dir: Path, title_facts: Mapping[str, o
         *(*search_lines(found), *ablation_lines(found), *game_lines(game_rows)),
     ]
     out_dir.mkdir(parents=True, exist_ok=True)
-    (out_dir / "rir_tables.md").write_text("\n".join(page) + "\n", encoding="utf-8")
+    (out_dir / page.file).write_text("\n".join(text) + "\n", encoding="utf-8")
     groups = {(method, split): own for (method, split), own in found.groups.items() if method in STYLES}
-    for (unit, name), file in zip(UNITS.items(), plots.values(), strict=True):
+    for (unit, name), file in zip(page.units.items(), plots.values(), strict=True):
         draw_curves(Curves(groups, found.main, found.splits, unit, name, found.budgets[unit]), out_dir / file)
-    draw_times(groups, out_dir / times)
+    draw_times(groups, page.seconds, out_dir / times)

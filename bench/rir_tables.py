@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 RECIPE = Path("recipes/rir-tiny.toml")
 SPLITS = ("test", "novel", "hard")
-GAME_SPLITS = ("test", "hard")
+GAME_SPLITS = ("hard",)
+GAME = ("--data.per_round=240", "--data.eval_tasks=200", "--learner.lr=1e-3", "--learner.epochs=2", "--teach.replay=0.5")
+"""A longer game than the recipe's, which has to fit into minutes: more statements, twice through the lessons, half of them new."""
 Row = dict[str, Any]
 
 
@@ -107,7 +109,7 @@ def policy_of(folder: Path, seed: int) -> Path:
 
 def search(folder: Path, seed: int, method: Method, seconds: float, theorems: int) -> None:
     """All splits searched by one method with one seed's policy; a file of rows."""
-    from sparring.config import ProveRecipe
+    from sparring.config_prove import ProveRecipe
     from sparring.engines import Local
     from sparring.envs.embedded import KernelEnv
     from sparring.game import Bout
@@ -153,15 +155,15 @@ def rows_of(bouts: Sequence[Bout]) -> Iterator[Row]:
 
 def play_game(folder: Path, seed: int, rounds: int) -> None:
     """The arms of one seed, from its policy; they share the first evaluation."""
-    from sparring.config import ProveRecipe
+    from sparring.config_prove import ProveRecipe
     from sparring.recipe import load_recipe
 
-    recipe = load_recipe(RECIPE)
+    recipe = load_recipe(RECIPE, GAME)
     assert isinstance(recipe, ProveRecipe)
     searches = round(recipe.data.per_round * (1 + recipe.creator.fraction))
     place = folder / "game" / f"seed-{seed}"
     evals = "{" + ", ".join(f'{name} = "world:{name}"' for name in GAME_SPLITS) + "}"
-    shared = [f"--run.seed={seed}", f"--run.rounds={rounds}", "--data.trace_theorems=0", f"--data.evals={evals}"]
+    shared = [f"--run.seed={seed}", f"--run.rounds={rounds}", "--data.trace_theorems=0", f"--data.evals={evals}", *GAME]
     first = Base(begin(place / "start", policy_of(folder, seed), shared), ["round-000"])
     for name, overrides in ARMS.items():
         root = place / name.replace(" ", "-")

@@ -83,7 +83,8 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=128)
     options = parser.parse_args()
     os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    from sparring.config import Policy, ProveRecipe, Search
+    from sparring.config import Policy
+    from sparring.config_prove import ProveRecipe, Search
     from sparring.envs.embedded import KernelEnv
     from sparring.games.prove import prover_of
     from sparring.models.hf import HFModel

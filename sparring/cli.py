@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +20,8 @@ from sparring.errors import SparringError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sparring.config import AlignRecipe, ProveRecipe, Recipe
+    from sparring.config import AlignRecipe, Recipe
+    from sparring.config_prove import ProveRecipe
     from sparring.rundir import RunDir
 
 OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -74,7 +76,7 @@ def resume(
 
 
 def _play(recipe: Recipe, accept_changes: bool) -> None:
-    from sparring.config import ProveRecipe
+    from sparring.config_prove import ProveRecipe
     from sparring.console import ConsoleWatch, make_console
     from sparring.engines import Local
     from sparring.games.plans import plan_of
@@ -85,10 +87,10 @@ def _play(recipe: Recipe, accept_changes: bool) -> None:
 
     console, root = make_console(), run_path(recipe)
     watch = ConsoleWatch(console)
-    plan = plan_of(recipe, progress=watch.update)
+    plan = plan_of(recipe, watch)
     rows: list[dict[str, Any]] = []
     try:
-        with RunDir(root).lock():
+        with closing(plan), RunDir(root).lock():
             run = open_run(recipe, watch, accept_changes)
 
             def after_round(number: int) -> None:
@@ -103,7 +105,8 @@ def _play(recipe: Recipe, accept_changes: bool) -> None:
     _show(root, prompts=2 if isinstance(recipe, ProveRecipe) else 3)
     use = f"sparring eval {root} --tasks=world:hard --n=6"
     if isinstance(recipe, ProveRecipe):
-        use = f"sparring prove 'forall p q, p \\/ q -> q \\/ p' --run {root}"
+        what = "FILE.v" if recipe.env.kind == "coq" else "'forall p q, p \\/ q -> q \\/ p'"
+        use = f"sparring prove {what} --run {root}"
     console.print(
         f"\nThe run lies in {root}; its last policy is an ordinary checkpoint folder. Next:\n"
         f"  sparring show {root} --prompts=20\n"
@@ -141,7 +144,7 @@ def show(
 
 
 def _show(root: Path, prompts: int) -> None:
-    from sparring.config import ProveRecipe
+    from sparring.config_prove import ProveRecipe
     from sparring.console import make_console, print_gains
     from sparring.metrics import gains, round_metrics
     from sparring.rundir import RunDir

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from sparring.config import TargetForm
+from sparring.config_prove import TargetForm
 from sparring.evals.intervals import Interval
 from sparring.metrics import Evolution
 from sparring.prompts import one_line, target_of

@@ -6,11 +6,13 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import psutil
 
-from sparring.config import UNTRAINED, Recipe
+from sparring.config import Recipe
+from sparring.config_prove import UNTRAINED
 from sparring.errors import SparringError
 from sparring.session import provenance
 
@@ -72,8 +74,9 @@ def missing_for(recipe: Recipe) -> list[str]:
     except SparringError as error:
         problems.append(str(error))
     else:
-        for read in [*plan.prompts.values(), *plan.evals.values()]:
-            check(read)
+        with closing(plan):
+            for read in [*plan.prompts.values(), *plan.evals.values()]:
+                check(read)
     if recipe.policy.device == "cuda" and not torch.cuda.is_available():
         problems.append("policy.device = 'cuda': torch sees no GPU; install a CUDA build of torch, or set --policy.device=cpu")
     return problems

@@ -318,3 +318,5 @@ class Plan:
     """Lessons from before the first round, where there are any. Made once, when the run begins."""
     scratch: bool = False
     """Every round learns from the first policy, on all lessons so far."""
+    close: Callable[[], None] = lambda: None
+    """Ends what the players had started (``contextlib.closing``)."""

@@ -7,7 +7,7 @@ A state or a target may have several lines and is put in as it is. RiR's target 
 
 from __future__ import annotations
 
-from sparring.config import TargetForm
+from sparring.config_prove import TargetForm
 
 CURRENT, TARGET, STEP = ("[CURRENT GOAL]", "[TARGET GOAL]", "[PROOFSTEP]")
 LEMMA, THEOREM, CONJECTURE = ("[LEMMA]", "[THEOREM]", "[CONJECTURE]")
@@ -54,6 +54,11 @@ def difference(state: str, result: str) -> str:
 def target_of(state: str, result: str, form: TargetForm) -> str:
     """The target that a tactic leading from ``state`` to ``result`` reaches."""
     return result if form == "state" else difference(state, result)
+
+
+def size(text: str) -> int:
+    """Bytes of UTF-8: no tokenizer makes more tokens of a text."""
+    return len(text.encode())
 
 
 def one_line(text: str) -> str:

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from sparring.config import ProveRecipe
+from sparring.config_prove import ProveRecipe
 from sparring.coq.filling import Filling, describe_report, prove_file
 from sparring.engines import Local
-from sparring.envs.coq_printer import coq_script
-from sparring.envs.embedded import KernelEnv
-from sparring.envs.lean_printer import lean_script
-from sparring.envs.printing import format_statement
-from sparring.envs.reader import Malformed, read_statement
-from sparring.envs.refute import refute
 from sparring.errors import SparringError
 from sparring.evaluate import last_policy
 from sparring.game import Attempt, Model, Task, Verdict, make_task, stable_hash
-from sparring.games.prove import proofs_of, prover_of, theorems
+from sparring.games.prove import prover_of, theorems
+from sparring.games.theories import KernelTheory, Theory, proofs_of, theory_of
 from sparring.judges.proof import ProofJudge
 from sparring.models.folders import resolve_policy
 from sparring.models.scripted import ScriptedModel
@@ -28,7 +24,6 @@ from sparring.rundir import Watch, watched
 from sparring.session import read_recipe
 from sparring.solvers.render import render
 from sparring.trace import trace, write_trace
-from sparring.worlds.lemmas import LIBRARY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,27 +34,28 @@ class Answer:
     attempt: Attempt | None
     """None where there is a counterexample: nothing was searched."""
     verdict: Verdict | None
+    scripts: tuple[str, ...] = ()
+    """The proof as files of provers."""
 
 
 def prove_statement(text: str, model: str, overrides: Sequence[str]) -> Answer:
     """Raises SparringError for a statement that is none, and for a model that is no run of the prove game and no checkpoint."""
-    try:
-        statement = read_statement(text)
-    except Malformed as error:
-        raise SparringError(
-            f"{text!r} is no statement: {error}; write it as in 'forall p q, p \\/ q -> q \\/ p' or 'forall n, n + 0 = n'"
-        ) from None
     policy, recipe = policy_of(model, overrides)
-    env = KernelEnv(LIBRARY)
-    canonical = format_statement(statement)
-    if counterexample := refute(statement):
+    with closing(theory_of(recipe)) as theory:
+        return _answer(text, policy, recipe, theory)
+
+
+def _answer(text: str, policy: Path, recipe: ProveRecipe, theory: Theory) -> Answer:
+    canonical = theory.read(text)
+    if counterexample := theory.refute(canonical):
         return Answer(statement=canonical, counterexample=counterexample, attempt=None, verdict=None)
     task = make_task(canonical)
     with Local(recipe.policy).serve(policy) as served:
-        prover = prover_of(recipe, env)
+        prover = prover_of(recipe, theory.env)
         attempts = prover.attempt([task], served, stable_hash(recipe.run.seed, "prove"))
-    verdicts = ProofJudge(env).judge([task], attempts)
-    return Answer(statement=canonical, counterexample=None, attempt=attempts[0][0], verdict=verdicts[0][0])
+    verdicts = ProofJudge(theory.env).judge([task], attempts)
+    scripts = tuple(theory.scripts(canonical, attempts[0][0].answer)) if verdicts[0][0].solved else ()
+    return Answer(statement=canonical, counterexample=None, attempt=attempts[0][0], verdict=verdicts[0][0], scripts=scripts)
 
 
 def describe(answer: Answer, tree: bool) -> Iterator[str]:
@@ -94,9 +90,9 @@ def _ending(status: str) -> str:
 def _proof(answer: Answer, attempt: Attempt) -> Iterator[str]:
     yield "  proved, and checked by the kernel:"
     yield from (f"    {line}" for line in attempt.answer.splitlines())
-    for script in (coq_script, lean_script):
+    for script in answer.scripts:
         yield ""
-        yield script("proved_here", answer.statement, attempt.answer, LIBRARY)
+        yield script
     yield ""
 
 
@@ -132,8 +128,8 @@ def _filled(path: Path, recipe: ProveRecipe, model: Model, theorem: str | None, 
 
 def trace_theorems(source: str, out: Path, watch: Watch) -> int:
     """Writes the steps of all proofs of ``source`` to ``out``; the number of steps."""
-    env = KernelEnv(LIBRARY)
-    proofs = proofs_of(theorems(source, env, "--theorems"), source)
+    theory = KernelTheory()
+    proofs = proofs_of(theorems(source, theory, "--theorems"), source)
 
     def watched_proofs() -> Iterator[tuple[Task, str]]:
         for number, proof in enumerate(proofs):
@@ -141,7 +137,7 @@ def trace_theorems(source: str, out: Path, watch: Watch) -> int:
             yield proof
 
     with watched(watch, "trace", len(proofs)):
-        return write_trace(out, trace(env, watched_proofs(), frozenset(env.lemmas)))
+        return write_trace(out, trace(theory.env, watched_proofs(), frozenset(theory.env.lemmas)))
 
 
 def policy_of(model: str, overrides: Sequence[str]) -> tuple[Path, ProveRecipe]:

@@ -15,7 +15,8 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
-from sparring.config import RECIPES, AlignRecipe, ProveRecipe, Recipe, Record
+from sparring.config import AlignRecipe, Recipe, Record
+from sparring.config_prove import ProveRecipe
 from sparring.errors import SparringError
 
 Difference = dict[str, tuple[Any, Any]]
@@ -66,6 +67,9 @@ def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
     return tomli_w.dumps({"value": value}).removeprefix("value = ").strip() if not isinstance(value, dict) else "{...}"
+
+
+RECIPES: dict[str, type[AlignRecipe] | type[ProveRecipe]] = {"align": AlignRecipe, "prove": ProveRecipe}
 
 
 def parse_recipe(values: Mapping[str, Any], source: str = "recipe") -> AlignRecipe | ProveRecipe:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from sparring import __version__
-from sparring.config import AlignRecipe, ProveRecipe, Recipe
+from sparring.config import AlignRecipe, Recipe
+from sparring.config_prove import ProveRecipe
 from sparring.errors import SparringError
 from sparring.recipe import Difference, dump_recipe, parse_recipe, recipe_difference
 from sparring.rundir import FORMAT, RunDir, Watch, commit_text

@@ -20,7 +20,8 @@ from random import Random
 import pyarrow as pa
 
 from sparring import session
-from sparring.config import AlignRecipe, AlignRun, Conjectures, Creator, Evaluation, ProveRecipe, ProveRun
+from sparring.config import AlignRecipe, AlignRun, Creator, Evaluation
+from sparring.config_prove import Conjectures, ProveRecipe, ProveRun
 from sparring.creators.conjecture import Conjecturer, Symbolic
 from sparring.creators.evolve import Evolver, SymbolicRewriter
 from sparring.envs.embedded import KernelEnv

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 
 from sparring import config
 from sparring.config import AlignRecipe
+from sparring.config_prove import ProvePolicy
 from sparring.creators.templates import OPERATORS
 from sparring.errors import SparringError
 from sparring.recipe import apply_overrides, dump_recipe, load_recipe, parse_override, parse_recipe, recipe_difference
@@ -203,6 +204,32 @@ def test_a_key_like_no_other_names_what_there_is():
 )
 def test_an_impossible_value_names_the_key_and_the_rule(override: str, words: str):
     assert words in refused_override(override)
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        (
+            {"hidden": 100},
+            "policy.heads = 4 does not fit policy.hidden 100, which must be a multiple of twice the heads; set it to 104",
+        ),
+        (
+            {"heads": 3},
+            "policy.heads = 3 does not fit policy.hidden 128, which must be a multiple of twice the heads; set it to 132",
+        ),
+        ({"heads": 128}, "set it to 256 (--policy.hidden=256)"),
+        ({"hidden": 0}, "policy.hidden = 0 should be greater than or equal to 1"),
+        ({"vocabulary": 500}, "policy.vocabulary = 500 should be greater than or equal to 512"),
+    ],
+)
+def test_sizes_that_no_network_has(policy: dict[str, int], words: str):
+    assert words in refused({"game": "prove", "policy": policy})
+
+
+def test_sizes_that_a_network_has():
+    found = parse_recipe({"game": "prove", "policy": {"hidden": 512, "layers": 12, "heads": 8, "vocabulary": 16384}}).policy
+    assert isinstance(found, ProvePolicy)
+    assert (found.hidden, found.layers, found.heads, found.vocabulary) == (512, 12, 8, 16384)
 
 
 def test_all_mistakes_are_told_at_once():

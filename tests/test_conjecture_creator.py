@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sparring.config import Conjectures
+from sparring.config_prove import Conjectures
 from sparring.creators.conjecture import (
     Alternating,
     Conjecturer,

@@ -9,13 +9,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
+from threading import Lock
 from typing import Any
 
 import psutil
 import pytest
 
 from sparring.envs.coq import CoqEnv
-from sparring.envs.coq_pool import CoqOptions, Group, command, share
+from sparring.envs.coq_pool import CoqOptions, command
+from sparring.envs.coq_share import Group, Root, nearest, share
 from sparring.envs.coqtop import Coqtop, Failed, Try
 from sparring.envs.process import Limits, ProcessDied
 from sparring.envs.sandbox import available
@@ -151,9 +153,9 @@ def test_a_context_comes_first(env: CoqEnv):
         ("Lemma a : True. Proof. exact I.", "within a proof"),
         ("Definition a := 1. Definition b := c. Definition d := 2.", "b := c"),
         ("Definition a := 1. Definition b := ) 2.", "Syntax error"),
-        ("Lemma a : True. Proof. exact 3. Qed.", "exact 3"),
+        ("Lemma a : True. Proof. exact 3. Defined.", "exact 3"),
         ('Definition a := 1 -> True. Notation "x ≡ y" := (x = y) (at level 70). Lemma b : 1 ≡ 1. Proof. auto. Qed.', "1 -> True"),
-        ("Lemma a : 1 = 1. Proof. split. exact I. Qed. Lemma b : True. Proof. auto. Qed. Require Import List.", "exact I"),
+        ("Lemma a : 1 = 1. Proof. split. exact I. Defined. Lemma b : True. Proof. auto. Qed. Require Import List.", "exact I"),
         ("Require Import Nowhere.", "Nowhere"),
         ("Definition a := 1", "Syntax error"),
         ("(* Definition a := 1.", "comment"),
@@ -465,18 +467,90 @@ def test_it_ends_what_it_began(make: Callable[..., CoqEnv]):
     env.close()
 
 
-def test_neighbours_go_to_one_process_and_large_groups_are_shared():
-    def group(node: str, tries: int) -> Group:
-        return Group(tuple(node.split()), [(0, None, "")] * tries)  # type: ignore[list-item]
+FILES = {
+    name: (f"Require {name}.", *(f"Definition {name}{n} := {n}." for n in range(40))) for name in ("A", "B", "C")
+}  # a library counts as 200 tactics, a definition as one
 
-    lists = ("Import_A.", "1:b")
-    shares = share(
-        [group("Import_A. 1:b 1:d", 1), group("Import_X. 1:a", 3), group("Import_A. 1:b 1:c", 2)], [("Import_X.",), lists]
-    )
-    assert [[piece.node[-1] for piece in part] for part in shares] == [["1:a"], ["1:c", "1:d"]]
-    shares = share([group("Import_A. 1:b", 40)], [lists, lists])
-    assert [sum(len(piece.tries) for piece in part) for part in shares] == [20, 20]
-    assert share([], [()]) == [[]]
+
+def theorem(name: str, at: int) -> Root:
+    return Root((*FILES[name][: at + 1], f"Theorem {name}_{at} : True."))
+
+
+def group(root: Root, tries: int, *path: str) -> Group:
+    return Group(root, path, [(0, None, "")] * tries)  # type: ignore[list-item]
+
+
+def shared_out(groups: list[Group], positions: list[Sequence[str]], at_once: int) -> list[list[str]]:
+    parts = share(Random(0).sample(groups, len(groups)), positions, at_once)
+    assert sum(len(piece.tries) for part in parts for piece in part) == sum(len(group.tries) for group in groups)
+    return [[piece.root.sentences[-1].split()[1] for piece in part] for part in parts]
+
+
+def test_a_process_goes_through_a_file_once_and_back_in_the_next_wave():
+    roots = [theorem("A", at) for at in (3, 7, 20, 30)]
+    groups = [group(root, 4) for root in roots]
+    forth = ["A_3", "A_7", "A_20", "A_30"]
+    assert shared_out(groups, [()], 1) == [forth]
+    assert shared_out(groups, [roots[-1].sentences], 1) == [forth[::-1]]
+    assert shared_out(groups, [roots[1].sentences], 1) == [["A_7", "A_20", "A_30", "A_3"]]
+    assert share([], [()], 1) == [[]]
+
+
+def test_a_state_comes_after_those_that_are_nearer():
+    root = theorem("A", 5)
+    states = [group(root, 1, *path) for path in ([], ["1:a"], ["1:a", "1:b"], ["1:a", "1:c"], ["1:d"])]
+    [found] = share(states, [(*root.sentences, "1:a", "1:c")], 1)
+    assert [piece.path for piece in found] == [("1:a", "1:c"), ("1:a",), ("1:a", "1:b"), (), ("1:d",)]
+
+
+def test_a_process_keeps_its_file():
+    groups = [group(theorem(name, at), 4) for name in "ABC" for at in (5, 15, 25)]
+    held = {name: theorem(name, 25).sentences for name in "ABC"}
+    files = {name: [f"{name}_25", f"{name}_15", f"{name}_5"] for name in "ABC"}
+    for at_once in (1, 2, 3):
+        assert shared_out(groups, [held["C"], held["A"], held["B"]], at_once) == [files["C"], files["A"], files["B"]]
+        assert shared_out(groups[:3], [held["C"], held["A"]], at_once) == [[], files["A"]]
+        assert shared_out(groups[3:6], [held["C"], (), held["A"]], at_once) == [[], files["B"][::-1], []], "the idle one first"
+    assert shared_out(groups, [held["B"], held["C"]], 2) == [[*files["B"], *files["A"][::-1]], files["C"]]
+
+
+def test_a_large_theorem_is_shared_by_those_that_stand_there():
+    root = theorem("A", 30)
+    there = root.sentences
+    assert [len(part) for part in shared_out([group(root, 40)], [there, there], 2)] == [1, 1]
+    assert [len(part) for part in shared_out([group(root, 40)], [there, there, there], 1)] == [1, 0, 0], "one at a time"
+    assert [len(part) for part in shared_out([group(root, 40)], [there, ()], 2)] == [2, 0], "loading the library takes longer"
+    assert [len(part) for part in shared_out([group(root, 1000)], [there, ()], 2)] == [1, 1]
+
+
+def test_a_new_theorem_goes_to_its_file_or_to_a_new_process():
+    held = [theorem(name, 25).sentences for name in "AB"]
+    assert nearest(theorem("B", 2), held) == 1
+    assert nearest(theorem("B", 30), [*held, ()]) == 1
+    assert nearest(theorem("C", 2), [*held, ()]) == 2
+    again = (*FILES["A"], "Require Z.")
+    assert nearest(theorem("C", 2), [again, held[1]]) == 1, "where less is lost"
+
+
+def test_no_more_processes_work_at_a_time_than_there_are_cores(make: Callable[..., CoqEnv], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sparring.envs.coq.cores", lambda: 1)
+    working: list[int] = []
+    honest, lock = Coqtop.try_each, Lock()
+
+    def slow(self: Coqtop, *args: Any) -> Any:
+        with lock:
+            working.append(working[-1] + 1 if working else 1)
+        time.sleep(0.05)
+        yield from honest(self, *args)
+        with lock:
+            working.append(working[-1] - 1)
+
+    env = make(processes=3)
+    states = [started(env, "True", f"Require Import {name}.") for name in ("Bool", "List", "Arith")]
+    assert len([size for size in env.memory_mb() if size]) == 3
+    monkeypatch.setattr(Coqtop, "try_each", slow)
+    assert env.step([(state, "exact I") for state in states]) == [Proved()] * 3
+    assert max(working) == 1
 
 
 # ------------------------------------------------------------------------------------------------ the rest

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sparring.envs.coq_files import Mapping, find_sources, read_project, theorems_of
-from sparring.envs.coq_theorems import Theorem, context_of, find_theorems, read_parts, task_of
+from sparring.envs.coq_theorems import Theorem, context_of, find_theorems, read_parts, task_of, why_no_task
 from sparring.errors import SparringError
 
 needs_coq = pytest.mark.skipif(shutil.which("coqdep") is None, reason="coqdep is not installed (Debian: apt-get install coq)")
@@ -139,6 +139,22 @@ def test_a_task_says_what_is_to_be_proved_or_there_is_none(tmp_path: Path) -> No
     nested = "Lemma outer : True. Lemma inner : (* one *) 1 = 1. Qed. exact I. Qed."
     path.write_text(nested)
     assert [task and task.text for task in map(task_of, read(nested, path))] == [None, "Lemma outer : True."]
+
+
+def test_why_there_is_no_task(tmp_path: Path) -> None:
+    path = tmp_path / "F.v"
+    text = "Next Obligation. auto. Qed. Lemma outer : True. Lemma inner : True. Qed. exact I. Qed. Instance : C. Qed."
+    path.write_text(text)
+    obligation, inner, outer, instance = read(text, path)
+    assert "Next does not say" in str(why_no_task(obligation))
+    assert "within the proof" in str(why_no_task(inner))
+    assert why_no_task(outer) is None
+    task = task_of(instance)
+    assert task is not None
+    assert task.text == "Lemma unnamed : C."
+    [initial] = find_theorems("Lemma a : True. Qed.", "Coq.Init.Logic", path)
+    assert "Coq.Init" in str(why_no_task(initial))
+    assert task_of(initial) is None
 
 
 @pytest.mark.parametrize("text", ["(* no end", 'Definition a := "b.', ""])

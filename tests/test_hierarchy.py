@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparring.config import TargetForm
+from sparring.config_prove import TargetForm
 from sparring.game import Sample, Sampling, Scored
 from sparring.models.scripted import ScriptedModel
 from sparring.prompts import (
@@ -404,7 +404,7 @@ def test_without_a_ranker_nothing_is_read():
 def test_a_goal_too_long_to_ask_about_gets_neither_moves_nor_answers():
     growing: Table = {"x" * k: {"grow": ("x" * (k + 1),), "both": ("x" * (k + 1), "x")} for k in range(1, 100)}
     env = ToyEnv(growing, suggested=dict.fromkeys(growing, ("grow", "both")))
-    rules = Rules(budget=Budget(), moves=9, max_chars=60, retries=2, clock=no_time)
+    rules = Rules(budget=Budget(), moves=9, max_bytes=60, retries=2, clock=no_time)
     prover = Prover(env=env, rules=rules, ranker=Ranker(target="state"))
     ((attempt,),) = prover.attempt(tasks("x"), ScriptedModel(random_player), 0)
     assert attempt.stats["status"] == "exhausted"

@@ -85,7 +85,7 @@ def test_moves_come_first_and_are_not_run_again_for_the_model():
 def test_what_grows_without_end_is_left_alone():
     growing: Table = {"x" * k: {"grow": ("x" * (k + 1),)} for k in range(1, 100)}
     env = ToyEnv(growing, suggested=dict.fromkeys(growing, ("grow",)))
-    (attempt,) = search(env, "x", expand=nothing, moves=9, max_chars=10, retries=1)
+    (attempt,) = search(env, "x", expand=nothing, moves=9, max_bytes=10, retries=1)
     assert attempt.stats["status"] == "exhausted"
     assert (attempt.stats["steps"], attempt.stats["nodes"], attempt.stats["searched"]) == (10, 11, 2 * 11)
 

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from sparring.config import ProveRecipe, Search
+from sparring.config_prove import ProveRecipe, Search
 from sparring.envs.embedded import KernelEnv
 from sparring.errors import SparringError
 from sparring.game import Attempt, Demo, Sampling, make_task
-from sparring.games.prove import candidates_of, controls, flat_rival, pool_of, prove, prover_of, theorems
+from sparring.games.prove import candidates_of, flat_rival, pool_of, prove, prover_of, theorems
+from sparring.games.theories import KernelTheory
 from sparring.judges.program import check_judge
 from sparring.judges.proof import ProofJudge
 from sparring.models.scripted import ScriptedModel
@@ -115,7 +116,7 @@ def test_a_round_leaves_its_phases(here: Path):
     assert lessons
     assert all(isinstance(lesson, Demo) for lesson in [*traces, *lessons])
     probe = run.read("round-001/probe", BOUTS) or []
-    assert [bout.task.text for bout in probe] == [task.text for task in theorems("pool.jsonl", KernelEnv(), "pool")]
+    assert [bout.task.text for bout in probe] == [task.text for task in theorems("pool.jsonl", KernelTheory(), "pool")]
     for bout in probe:
         stats = bout.attempts[0].stats
         assert {"planner_s", "actor_s", "env_s", "total_s", "nodes", "searched", "calls", "tokens", "steps", "status"} <= set(
@@ -205,8 +206,8 @@ def test_prove_needs_a_prover(here: Path, small_run: Path, sparring: Sparring):
 
 
 def test_the_judge_is_judged():
-    env = KernelEnv(LIBRARY)
-    check_judge(ProofJudge(env), controls())
+    theory = KernelTheory()
+    check_judge(ProofJudge(theory.env), theory.controls())
 
 
 def test_a_searcher_is_not_believed():
@@ -250,13 +251,13 @@ def test_search_settings_are_rules_and_a_ranker():
     prover = prover_of(recipe, KernelEnv())
     rules = prover.rules
     assert rules.budget == Budget(calls=None, tokens=7, steps=8, seconds=9.0)
-    assert (rules.moves, rules.max_chars, rules.width, rules.live, rules.retries, rules.dedup) == (5, 777, 2, 3, 6, False)
+    assert (rules.moves, rules.max_bytes, rules.width, rules.live, rules.retries, rules.dedup) == (5, 777, 2, 3, 6, False)
     assert rules.algorithm() == Mcts(c=2.5)
     assert prover.ranker == Ranker(target="state", flat_weight=1.0, length_norm=0.25)
     assert isinstance(prover.policy, Mixture)
     assert (prover.policy.flat_from, prover.policy.goals_from, prover.policy.flat.length_norm) == (0, 3, 0.25)
     plain = prover_of(ProveRecipe(), KernelEnv())
-    assert plain.ranker == Ranker(target=ProveRecipe().roles.target, flat_weight=0.25, length_norm=0.5)
+    assert plain.ranker == Ranker(target=ProveRecipe().roles.target, flat_weight=0.0, length_norm=0.5)
     assert plain.rules.algorithm() == BestFirst()
 
 
@@ -378,7 +379,7 @@ def test_every_policy_is_a_recipe_s(policy: str):
 def test_a_statement_that_is_none_is_refused_with_its_line(here: Path, tmp_path: Path):
     (tmp_path / "bad.jsonl").write_text('{"text": "forall p, p -> p"}\n{"text": "forall p, p ->"}\n')
     with pytest.raises(SparringError, match=r"line 2: 'forall p, p ->' cannot be judged"):
-        theorems(str(tmp_path / "bad.jsonl"), KernelEnv(), "data.pool")
+        theorems(str(tmp_path / "bad.jsonl"), KernelTheory(), "data.pool")
 
 
 def test_the_plan_names_every_part():

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparring.config import TargetForm
+from sparring.config_prove import TargetForm
 from sparring.game import NO_GOALS, Sample, Sampling, Scored
 from sparring.models.scripted import ScriptedModel
 from sparring.prompts import flat_prompt, planner_completion, planner_prompt
@@ -70,8 +70,8 @@ def named(state: str, tactic: str) -> Pair:
     return flat_prompt(state), tactic
 
 
-def ranked(ranker: Ranker, model: Reader | ScriptedModel, *those: Reached, max_chars: int = 1000) -> list[Ranking]:
-    return rank(ranker, those, model, no_time, max_chars)
+def ranked(ranker: Ranker, model: Reader | ScriptedModel, *those: Reached, max_bytes: int = 1000) -> list[Ranking]:
+    return rank(ranker, those, model, no_time, max_bytes)
 
 
 # ---------------------------------------------------------------------------------------------- scores
@@ -181,20 +181,20 @@ def test_what_is_too_long_is_not_asked():
     room = sum(map(len, planned("s", "a")))
     much = reached("s", {"a": ["x"], "b" * 2: ["y" * 50]})
     model = Reader({planned("s", "a"): Scored(logprob=-1.0, tokens=1), named("s", "x"): Scored(logprob=-1.0, tokens=1)})
-    (both,) = ranked(STATE, model, much, max_chars=room)
+    (both,) = ranked(STATE, model, much, max_bytes=room)
     assert model.asked == [("planner", [planned("s", "a")]), ("flat", [named("s", "x")])]
     assert both.scores == [0.0, math.log(LEAST)]
     assert (both.spent.calls, both.spent.weighed) == (2, 2)
     # One role may have something to say where the other one has not.
     model = Reader(KNOWN | {named("s", "y"): Scored(logprob=-2 * LN3, tokens=4)})
-    (ranking,) = ranked(STATE, model, reached("s", {"a": ["x"], "b" * 99: ["y"]}), max_chars=room)
+    (ranking,) = ranked(STATE, model, reached("s", {"a": ["x"], "b" * 99: ["y"]}), max_bytes=room)
     assert ranking.scores == pytest.approx([math.log(0.25 / 2 + 0.75), math.log(0.25 / 2)])
     assert (ranking.spent.calls, ranking.spent.weighed) == (2, 3)
 
 
 def test_where_nothing_can_be_asked_every_way_is_the_last_one():
     model = ScriptedReader()
-    (ranking,) = ranked(STATE, model, TWO, max_chars=5)
+    (ranking,) = ranked(STATE, model, TWO, max_bytes=5)
     assert model.asked == []
     assert ranking.scores == [math.log(LEAST)] * 2
     assert (ranking.spent.calls, ranking.spent.weighed, ranking.spent.total_s) == (0, 0, 0.0)
@@ -210,7 +210,7 @@ def ticking() -> Callable[[], float]:
 
 def test_time_is_shared_by_what_was_read_of_each_state():
     three = reached("u", {"d": ["p"], "e": ["q", "r"], "f": ["t"]})
-    first, single, second = rank(STATE, [TWO, reached("t", {"c": ["x"]}), three], ScriptedReader(), ticking(), max_chars=1000)
+    first, single, second = rank(STATE, [TWO, reached("t", {"c": ["x"]}), three], ScriptedReader(), ticking(), max_bytes=1000)
     # A second for each role, and five answers read in it.
     assert [(r.spent.planner_s, r.spent.actor_s) for r in (first, single, second)] == [
         pytest.approx((0.4, 0.4)),
@@ -238,11 +238,11 @@ ANSWERS = st.lists(st.one_of(st.none(), st.builds(Scored, logprob=st.floats(-1e6
 
 @given(REACHED, RANKERS, st.integers(0, 80))
 @settings(deadline=None)
-def test_a_ranking_does_not_depend_on_the_batch(those: list[Reached], ranker: Ranker, max_chars: int):
+def test_a_ranking_does_not_depend_on_the_batch(those: list[Reached], ranker: Ranker, max_bytes: int):
     model = ScriptedModel(lambda prompt, role, rng: "")
-    together = ranked(ranker, model, *those, max_chars=max_chars)
-    assert together == [ranked(ranker, model, one, max_chars=max_chars)[0] for one in those]
-    assert together[::-1] == ranked(ranker, model, *those[::-1], max_chars=max_chars)
+    together = ranked(ranker, model, *those, max_bytes=max_bytes)
+    assert together == [ranked(ranker, model, one, max_bytes=max_bytes)[0] for one in those]
+    assert together[::-1] == ranked(ranker, model, *those[::-1], max_bytes=max_bytes)
     for one, ranking in zip(those, together, strict=True):
         assert len(ranking.scores) == len(ranking.targets) == len(one.ways)
         assert all(-20.0 - 1e-9 <= score <= 0.0 for score in ranking.scores)

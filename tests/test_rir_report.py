@@ -11,7 +11,7 @@ import pytest
 
 from bench.rir_compare import Compared, compare, outcomes_of, share, verdict
 from bench.rir_figures import proved_within, time_points
-from bench.rir_report import gather, ladder, matched_budget, one_digit, write_report
+from bench.rir_report import Page, gather, ladder, matched_budget, one_digit, write_report
 from sparring.evals.intervals import Interval, two_level_bootstrap
 
 SEEDS, THEOREMS = 3, 40
@@ -234,6 +234,35 @@ def test_the_tables_hold_the_numbers(page: str):
     assert pair[3].startswith("**")
     assert "- test: mixture proves more than flat best-first, beyond the interval (+50.0 at 100 model calls, " in page
     assert "RiR" not in page  # what was not searched is not spoken of
+
+
+def test_what_one_method_alone_proved(page: str):
+    lines = page[page.index("## Proved by one method alone") : page.index("## Plots")]
+    assert line_of(lines, "test", "flat best-first")[2:] == ["10.0", "0.0"]
+    assert line_of(lines, "test", "mixture")[2:] == ["30.0", "20.0"]
+    assert line_of(lines, "test", "one of them at least")[2:] == ["30.0", "–"]
+
+
+def test_a_page_of_another_bench(tmp_path: Path):
+    pytest.importorskip("matplotlib")
+    own = Page(
+        title="Another",
+        command="python -m bench.other",
+        file="other.md",
+        plots="other",
+        seconds="seconds on the wall",
+        pairs=(("flat best-first", "mixture"),),
+        parts=("## A part", "with a line"),
+    )
+    write_report(searches(), tmp_path, {}, page=own)
+    text = (tmp_path / "other.md").read_text(encoding="utf-8")
+    assert text.startswith("# Another\n\nMade by `python -m bench.other`.")
+    assert "### flat best-first minus mixture" in text
+    assert "mixture minus flat" not in text
+    assert "1 seconds on the wall, %" in text
+    assert "CPU" not in text
+    assert "## A part\nwith a line" in text
+    assert sorted(path.name for path in tmp_path.iterdir())[:2] == ["other.md", "other_proofs_calls.svg"]
 
 
 def test_the_ablations_are_held_against_the_mixture(page: str):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sparring.config import Lore, Roles
+from sparring.config_prove import Lore, Roles
 from sparring.game import NO_GOALS, Attempt, Bout, Demo, Step, Verdict, make_task
 from sparring.learners.roles import hindsight_demos, role_demos, search_lessons, trace_lessons, with_replay
 from sparring.prompts import actor_prompt, difference, flat_prompt, planner_prompt, target_of

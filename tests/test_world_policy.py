@@ -19,6 +19,8 @@ from sparring.worlds.demonstrations import STAGES, answer, creator_prompt, demon
 from sparring.worlds.evolution import EVOLUTIONS, evolve_program, mutate
 from sparring.worlds.operations import OPERATIONS, rarity
 from sparring.worlds.splits import HARD, HUMAN, draw_programs, held_out, split
+from sparring.worlds.theorem_policy import save_untrained as save_theorem_policy
+from sparring.worlds.tiny import Shape
 from sparring.worlds.words import MAX_DEPTH, Program, equivalence_key, grade, parse, read, run, say, task_of
 
 Shown = tuple[str | None, Program, str]
@@ -315,3 +317,19 @@ def test_the_untrained_checkpoint_depends_on_its_seed_alone(checkpoint: Path, tm
     assert torch.equal(before, torch.random.get_rng_state())
     save_untrained(tmp_path / "other", seed=4)
     assert digest(tmp_path / "same") == digest(checkpoint) != digest(tmp_path / "other")
+
+
+# ---------------------------------------------------------------------------------------------- the theorem policy
+
+
+def test_the_theorem_policy_has_the_size_asked_for(tmp_path: Path):
+    from transformers import AutoModelForCausalLM
+
+    save_theorem_policy(tmp_path / "usual", seed=1)
+    save_theorem_policy(tmp_path / "same", seed=1, shape=Shape(hidden=128, layers=4, heads=4))
+    save_theorem_policy(tmp_path / "small", seed=1, shape=Shape(hidden=24, layers=2, heads=3))
+    usual, same, small = (AutoModelForCausalLM.from_pretrained(tmp_path / name).config for name in ("usual", "same", "small"))
+    assert (tmp_path / "usual/model.safetensors").read_bytes() == (tmp_path / "same/model.safetensors").read_bytes()
+    assert (usual.hidden_size, usual.intermediate_size, usual.num_hidden_layers, usual.num_attention_heads) == (128, 384, 4, 4)
+    assert (small.hidden_size, small.intermediate_size, small.num_hidden_layers, small.num_attention_heads) == (24, 72, 2, 3)
+    assert usual.max_position_embeddings == same.max_position_embeddings == small.max_position_embeddings == 2048

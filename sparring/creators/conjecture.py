@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from sparring.config import Conjectures as Settings
+from sparring.config_prove import Conjectures as Settings
 from sparring.creators.evolve import draw_by
 from sparring.creators.gates import Draft, Gates, Read
 from sparring.creators.select import Floats, estimate

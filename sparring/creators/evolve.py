@@ -9,8 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from sparring.config import Conjectures
 from sparring.config import Creator as Settings
+from sparring.config_prove import Conjectures
 from sparring.creators.gates import Draft, Gates, Read
 from sparring.creators.novelty import Novelty
 from sparring.creators.select import Floats, draw, estimate

@@ -6,7 +6,8 @@ Tactics are tried where a process is already, or nearest (``coq_pool``).
 Goals that share no existential variable are proved apart. Each of them is still a goal of the state that it came up in, and is worked
 on by its number (``2: ( tactic ).``) while the others stay as they are.
 
-What the search is told is not believed: ``check`` hands the script to ``coq_audit``.
+A search stands in a context without the proofs that it does not need (``coq_context``). What it is told is not believed: ``check`` hands
+the script, and the context as it is, to ``coq_audit``.
 """
 
 from __future__ import annotations
@@ -16,16 +17,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from threading import Semaphore
 from typing import NamedTuple
 
 from sparring.envs.coq_audit import audit
-from sparring.envs.coq_pool import CoqOptions, Group, Handle, Root, Worker, brief, command, share
-from sparring.envs.coq_sentence import LexError, check_statement, check_tactic, split_sentences, tidy, tokens
-from sparring.envs.coqtop import shared
+from sparring.envs.coq_context import read_context
+from sparring.envs.coq_pool import CoqOptions, Worker, brief, command, cores
+from sparring.envs.coq_sentence import LexError, check_statement, check_tactic, tidy, tokens
+from sparring.envs.coq_share import Group, Handle, Root, nearest, share
 from sparring.game import Goals, Outcome, Rejected, Task, Verdict
 
 NEEDS = {"lia": "Lia", "nia": "Lia", "lra": "Lra", "nra": "Lra"}
 """Tactic -> the word in a context that brings it."""
+_FOUND = re.compile(
+    rb'<message_level val="notice"/><option val="none"/><ppdoc val="box">'
+    rb'(?:(?!</?message>).)*?<string>([^<]+)</string></ppdoc><ppdoc val="string"><string>:<'
+)
+"""The names in what ``Search`` prints."""
+_MAX_ALIKE = 50
+"""Names that are looked at; a statement that is a part of more than that says little."""
 
 
 class CoqEnv:
@@ -37,7 +47,9 @@ class CoqEnv:
     def __init__(self, options: CoqOptions | None = None) -> None:
         self.options = options or CoqOptions()
         command(self.options, Path.cwd())  # says now what would be missing later
-        self._workers = [Worker(self.options) for _ in range(self.options.processes)]
+        self._at_once = min(self.options.processes, cores())
+        turns = Semaphore(self._at_once)
+        self._workers = [Worker(self.options, turns) for _ in range(self.options.processes)]
 
     def start(self, task: Task) -> Goals | Rejected:
         """The statement (a proposition, or a sentence like ``Lemma f (n : nat) : n = n.``) as one goal, after its context."""
@@ -49,7 +61,7 @@ class CoqEnv:
         assert isinstance(statement, Statement)
         assert isinstance(context, tuple)
         root = Root((*context, statement.sentence), _moves(self.options.moves, task.context or self.options.header))
-        worker = max(self._workers, key=lambda worker: shared(worker.position, root.sentences))
+        worker = self._workers[nearest(root, [worker.position for worker in self._workers])]
         return worker.thread.submit(worker.start, root).result()
 
     def step(self, tries: Sequence[tuple[Goals, str]]) -> list[Outcome]:
@@ -64,9 +76,9 @@ class CoqEnv:
                 outcomes[number] = Rejected(reason=brief(why))
             else:
                 key = (id(handle.root), handle.path)
-                group = groups.get(key) or groups.setdefault(key, Group(handle.root.sentences + handle.path, []))
+                group = groups.get(key) or groups.setdefault(key, Group(handle.root, handle.path, []))
                 group.tries.append((number, handle, _tidy(tactic)))
-        shares = share(list(groups.values()), [worker.position for worker in self._workers])
+        shares = share(groups.values(), [worker.position for worker in self._workers], self._at_once)
         running = [worker.thread.submit(worker.run, part) for worker, part in zip(self._workers, shares, strict=True) if part]
         for done in running:
             outcomes |= done.result()
@@ -92,6 +104,28 @@ class CoqEnv:
         if isinstance(statement, Rejected):
             return Verdict(score=0.0, solved=False, note=statement.reason)
         return audit(task.context or self.options.header, statement.closed, statement.intros + script, self.options.audit)
+
+    def known(self, task: Task) -> tuple[str, ...] | Rejected:
+        """What of the task's context says the same already, as far as names and ``Search`` tell: the theorem by its own name
+        (``meta["full_name"]``), and others that have its statement for their type. Empty where the theorem is still to be proved.
+
+        A file's theorem cannot be known by what it requires, as long as libraries do not require each other; this finds out.
+        """
+        begun, statement = self.start(task), read_statement(task.text)
+        if isinstance(begun, Rejected) or isinstance(statement, Rejected):
+            return begun if isinstance(begun, Rejected) else Rejected(reason="this is no statement")
+        root: Root = begun.handle.root
+        worker = self._workers[nearest(root, [worker.position for worker in self._workers])]
+
+        def ask(commands: Sequence[str]) -> list[bytes | None]:
+            return worker.thread.submit(worker.say, root, commands).result()
+
+        name = str(task.meta.get("full_name", ""))
+        names = [name] if name and ask([f"Check {name}."]) != [None] else []
+        [found] = ask([f"Search (\n{statement.closed}\n)."])
+        alike = [match.decode() for match in _FOUND.findall(found or b"")][:_MAX_ALIKE]
+        same = ask([f"Check (@{other} :\n{statement.closed})." for other in alike])
+        return (*names, *(other for other, said in zip(alike, same, strict=True) if said is not None))
 
     def memory_mb(self) -> list[float]:
         """Resident memory of each process; 0 where none is running."""
@@ -169,10 +203,9 @@ def _bound_names(binders: str) -> list[str] | None:
     return names
 
 
-@lru_cache(maxsize=64)
 def _context(text: str) -> tuple[str, ...] | Rejected:
     try:
-        return tuple(sentence.text for sentence in split_sentences(text))
+        return read_context(text)
     except LexError as error:
         return Rejected(reason=f"the context: {error}")
 
@@ -183,4 +216,4 @@ _tidy = lru_cache(maxsize=4096)(tidy)
 
 
 def _moves(moves: Sequence[str], context: str) -> tuple[str, ...]:
-    return tuple(move for move in moves if re.search(rf"\b{NEEDS.get(move, '')}\b", context) or move not in NEEDS)
+    return tuple(move for move in moves if move not in NEEDS or re.search(rf"\b{NEEDS[move]}\b", context))

@@ -1,4 +1,4 @@
-"""The processes of the Coq environment: who works on what, and what becomes of a try when a process hangs, swells or dies.
+"""The processes of the Coq environment, and what becomes of a try when one hangs, swells or dies. Who works on what: ``coq_share``.
 
 A state is what led to it, so it outlives the process that it came up in: a process that was lost, or that has gone elsewhere, is brought
 there again, from the last sentence that it shares with the state.
@@ -6,16 +6,17 @@ there again, from the last sentence that it shares with the state.
 
 from __future__ import annotations
 
-import re
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from threading import Semaphore
 
 from sparring.envs.coq_audit import AuditOptions
-from sparring.envs.coqtop import ARGV, Coqtop, Failed, Try, View, shared
+from sparring.envs.coq_share import Group, Handle, Root
+from sparring.envs.coqtop import ARGV, STATUS_CALL, Coqtop, Failed, Try, View, add_call, is_good
 from sparring.envs.process import Limits, ProcessDied
 from sparring.envs.sandbox import Limits as SandboxLimits
 from sparring.envs.sandbox import wrap
@@ -30,14 +31,12 @@ INTERRUPT_AFTER_S, KILL_AFTER_S = 1, 3
 _LONG_S = 10**7
 _SPARE_MB = 4000
 """Address space that Coq asks for without using it."""
-_SENTENCE_COST = 20
-"""What running a sentence of a context again costs, in tactics: it may load a library. Not so one that is ``_CHEAP``."""
-_CHEAP = re.compile(r"\d+:|Theorem\b|Lemma\b|[a-z{}*+-]")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CoqOptions:
-    """``header``: the context of tasks that have none. ``processes``: at most so many are alive; each works on one thing at a time.
+    """``header``: the context of tasks that have none. ``processes``: at most so many are alive, and each stays with its file as long as
+    there are enough of them; as many as this machine has cores work at a time.
 
     ``tactic_timeout_s``, ``context_timeout_s``: seconds for a tactic, and for a context, once read; reading any sentence of it may take
     as long.
@@ -61,59 +60,9 @@ class CoqOptions:
         return Limits(timeout_s + INTERRUPT_AFTER_S, timeout_s + KILL_AFTER_S, self.memory_mb)
 
 
-@dataclass(frozen=True, eq=False)
-class Root:
-    """A statement in its context: the sentences that lead to the first goal, and the moves that make sense there."""
-
-    sentences: tuple[str, ...]
-    moves: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Handle:
-    """Goals ``first`` to ``first + count - 1`` of the ``total`` goals of a state. ``apart``: none of them depends on another."""
-
-    root: Root
-    path: tuple[str, ...]
-    first: int
-    count: int
-    total: int
-    apart: bool
-
-
-class Group(NamedTuple):
-    """Tries at one state: the sentences that lead there, and (number of the try, handle, tactic)."""
-
-    node: tuple[str, ...]
-    tries: list[tuple[int, Handle, str]]
-
-
-# ------------------------------------------------------------------------------------------------ sharing the work
-
-
-def share(groups: Sequence[Group], positions: Sequence[Sequence[str]]) -> list[list[Group]]:
-    """Who works on what, in which order: each group goes where it is done first, by what it costs to get there from the group before.
-
-    Groups are taken depth first, so that one state's neighbours follow it.
-    """
-    ordered = sorted(groups, key=lambda group: group.node)
-    if len(positions) == 1:
-        return [ordered]
-    most = -(-sum(len(group.tries) for group in groups) // len(positions))
-    pieces = [Group(node, tries[at : at + most]) for node, tries in ordered for at in range(0, len(tries), most)]
-    ends, loads = list(positions), [0] * len(positions)
-    shares: list[list[Group]] = [[] for _ in positions]
-    for piece in pieces:
-        costs = [load + _way(end, piece.node) for load, end in zip(loads, ends, strict=True)]
-        best = costs.index(min(costs))
-        shares[best].append(piece)
-        loads[best], ends[best] = costs[best] + len(piece.tries), piece.node
-    return shares
-
-
-def _way(position: Sequence[str], node: Sequence[str]) -> int:
-    """What it costs to get to ``node``, in tactics."""
-    return sum(1 if _CHEAP.match(sentence) else _SENTENCE_COST for sentence in node[shared(position, node) :])
+def cores() -> int:
+    """Of this machine, as far as this process may use them."""
+    return len(os.sched_getaffinity(0))
 
 
 def command(options: CoqOptions, folder: Path) -> list[str]:
@@ -123,20 +72,30 @@ def command(options: CoqOptions, folder: Path) -> list[str]:
     return wrap([*ARGV, *own.flags], folder, limits, readable=own.readable, allow_unsandboxed=own.allow_unsandboxed)
 
 
-# ------------------------------------------------------------------------------------------------ working
+class _Asked(Coqtop):
+    """Answers commands as well."""
+
+    def say(self, sentence: str, limits: Limits) -> bytes | None:
+        """What a command prints at the present position, as Coq's messages; None if it is refused."""
+        back = self._back(len(self.position))
+        answers = self._ask(back + add_call(sentence, self._states[-1]) + STATUS_CALL, 3 if back else 2, limits)[-2:]
+        self._failed = True  # to be edited away
+        return b"".join(answers) if all(map(is_good, answers)) else None
 
 
 class Worker:
     """A process and the thread that it lives in (see ``process.Child``); it is started when there is work, and again when it is lost."""
 
-    def __init__(self, options: CoqOptions) -> None:
+    def __init__(self, options: CoqOptions, cores: Semaphore) -> None:
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="coq")
         self._options = options
-        self._coq: Coqtop | None = None
+        self._cores = cores
+        """Held while it works: a tactic's time is not to be spent waiting for others."""
+        self._coq: _Asked | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._aborted = 0
-        self._node: tuple[str, ...] | None = None
-        """The state that the process stands at, or right after."""
+        self._state: tuple[Root, tuple[str, ...]] | None = None
+        """The theorem and the path that the process stands at, or right after."""
         self._open = True
 
     @property
@@ -150,14 +109,27 @@ class Worker:
     def start(self, root: Root) -> Goals | Rejected:
         for last in (False, True):
             try:
-                return self._begin(root, self._ready())
+                with self._cores:
+                    return self._begin(root, self._ready())
             except ProcessDied as died:
                 if last or died.cause == "time":
                     return _dead(died)
         raise AssertionError("the second death was the last")
 
+    def say(self, root: Root, commands: Sequence[str]) -> list[bytes | None]:
+        """What each of the commands prints in the context of a theorem that was started; None if it is refused. Raises ProcessDied."""
+        with self._cores:
+            coq, limits, self._state = self._ready(), self._options.limits(self._options.context_timeout_s), None
+            if failed := coq.move(root.context, limits):
+                raise ProcessDied(f"the context cannot be reached again: {failed.reason}", "crash")
+            return [coq.say(command, limits) for command in commands]
+
     def run(self, groups: Sequence[Group]) -> dict[int, Outcome]:
         """The outcomes by their numbers."""
+        with self._cores:
+            return self._run(groups)
+
+    def _run(self, groups: Sequence[Group]) -> dict[int, Outcome]:
         outcomes: dict[int, Outcome] = {}
         for group in groups:
             for (number, _, _), outcome in zip(group.tries, self._outcomes(group), strict=True):
@@ -178,7 +150,7 @@ class Worker:
         done, blamed = 0, -1
         while done < len(group.tries):
             try:
-                for outcome in self._try(group.node, group.tries[done:]):
+                for outcome in self._try(group, group.tries[done:]):
                     done += 1
                     yield outcome
             except ProcessDied as died:
@@ -188,16 +160,16 @@ class Worker:
                 else:
                     blamed = done
 
-    def _ready(self) -> Coqtop:
+    def _ready(self) -> _Asked:
         if self._coq is None or not self._coq.child.ready:
             self._drop()
             self._folder = tempfile.TemporaryDirectory(prefix="sparring-coq-")
             folder = Path(self._folder.name)
-            self._coq = Coqtop(command(self._options, folder), folder, self._options.limits(self._options.context_timeout_s))
+            self._coq = _Asked(command(self._options, folder), folder, self._options.limits(self._options.context_timeout_s))
         return self._coq
 
     def _drop(self) -> None:
-        self._node, self._aborted = None, 0
+        self._state, self._aborted = None, 0
         if self._coq:
             self._coq.close()
             self._coq = None
@@ -207,7 +179,7 @@ class Worker:
 
     def _begin(self, root: Root, coq: Coqtop) -> Goals | Rejected:
         *context, theorem = root.sentences
-        limits, self._node = self._options.limits(self._options.context_timeout_s), None
+        limits, self._state = self._options.limits(self._options.context_timeout_s), None
         if failed := coq.move(context, limits):
             return _rejected(failed, f"the context, {context[failed.place]:.80}: ")
         if coq.in_proof(limits):
@@ -220,16 +192,17 @@ class Worker:
             return Rejected(reason=f"a statement is one goal; this one is {len(seen.goals) + seen.shelved + seen.given_up}")
         return Goals(texts=seen.goals, handle=Handle(root=root, path=(), first=1, count=1, total=1, apart=True))
 
-    def _try(self, node: tuple[str, ...], tries: Sequence[tuple[int, Handle, str]]) -> Iterator[Outcome]:
+    def _try(self, group: Group, tries: Sequence[tuple[int, Handle, str]]) -> Iterator[Outcome]:
         coq, timeout_s = self._ready(), self._options.tactic_timeout_s
-        if self._node is not node:
-            replay_s = self._options.context_timeout_s + timeout_s * len(tries[0][1].path)
-            if failed := coq.move(node, self._options.limits(replay_s)):
+        root, path, _ = group
+        if self._state != (root, path):
+            replay_s = self._options.context_timeout_s + timeout_s * len(path)
+            if failed := coq.move(root.sentences + path, self._options.limits(replay_s)):
                 coq.close()
                 raise ProcessDied(f"this state cannot be reached again: {failed.reason}", "crash")
-            self._node = node
+            self._state = (root, path)
         sentences = [Try(f"{handle.first}: ( {tactic} ).", handle.total - handle.count) for _, handle, tactic in tries]
-        found = coq.try_each(len(node), sentences, timeout_s, self._options.limits(timeout_s))
+        found = coq.try_each(len(root.sentences) + len(path), sentences, timeout_s, self._options.limits(timeout_s))
         for (_, handle, _), (sentence, _), seen in zip(tries, sentences, found, strict=True):
             if isinstance(seen, Failed):
                 self._aborted += seen.exhausted

@@ -49,6 +49,10 @@ _FEW = 4
 """Words that tell what a sentence is."""
 _START = 32
 """Tokens among which they are, attributes included."""
+_INITIAL = "Coq.Init."
+_UNNAMED = "unnamed"
+"""What an instance without a name is called as a lemma; no environment heeds it."""
+_SILENT = frozenset({"blank", "comment"})
 
 
 class Part(NamedTuple):
@@ -96,17 +100,36 @@ def read_parts(text: str) -> list[Part]:
         raise SparringError(f"this is no Coq file: {error}") from None
 
 
+class Spoken(NamedTuple):
+    """A sentence by itself, as ``Part`` has it."""
+
+    text: str
+    words: tuple[str, ...]
+    role: Role
+
+    def tokens(self) -> Sequence[Token]:
+        """Those that mean something, without attributes and prefixes."""
+        return _first_words([token for token in tokens(self.text) if token.kind not in _SILENT])[1]
+
+
+def read_sentence(text: str) -> Spoken:
+    """Raises LexError."""
+    spoken = (token for token in tokens(text) if token.kind not in _SILENT)
+    words, _ = _first_words(list(islice(spoken, _START)))
+    return Spoken(text, words, _role(words, text))
+
+
 def _parts(text: str) -> Iterator[Part]:
     blocks: list[tuple[str, str]] = []  # (kind, name)
     for sentence in split_sentences(text):
-        spoken = (token for token in tokens(sentence.text) if token.kind not in ("blank", "comment"))
-        words, rest = _first_words(list(islice(spoken, _START)))
+        spoken = read_sentence(sentence.text)
+        words = spoken.words
         if words[0] == "End" and blocks:
             blocks.pop()
         modules = tuple(name for kind, name in blocks if kind != "Section")
         sections = tuple(name for kind, name in blocks if kind == "Section")
-        yield Part(sentence, words, _role(words, sentence.text), modules, sections)
-        if words[0] in ("Section", "Module") and (block := opens_block([*rest, *spoken])) is not None:
+        yield Part(sentence, words, spoken.role, modules, sections)
+        if words[0] in ("Section", "Module") and (block := opens_block(spoken.tokens())) is not None:
             blocks.append((block.kind, block.name))
 
 
@@ -210,16 +233,28 @@ def context_of(theorem: Theorem) -> str:
     return theorem.path.read_bytes()[: theorem.start].decode()
 
 
+def why_no_task(theorem: Theorem) -> str | None:
+    """Why a theorem cannot be put to a player; None if it can."""
+    if theorem.nested:
+        return "it is stated within the proof of another theorem"
+    if theorem.kind not in _STATING:
+        return f"{theorem.kind} does not say what is to be proved"
+    if theorem.full_name.startswith(_INITIAL):
+        return "every process has loaded the files of Coq.Init, and with them the theorem"
+    return None
+
+
 def task_of(theorem: Theorem) -> Task | None:
-    """To prove it where it stands, with all that comes before it and nothing of what comes after. None where the sentence does not say
-    what is to be proved (``Next Obligation``), and for a nested theorem.
+    """To prove it where it stands, with all that comes before it and nothing of what comes after. None where there is a reason
+    (``why_no_task``).
 
     Instances and definitions are stated as lemmas: whoever proves them need not know how they will be used.
     """
-    if theorem.nested or theorem.kind not in _STATING:
+    if why_no_task(theorem):
         return None
     spoken = ["" if token.kind == "comment" else token.text for token in tokens(theorem.statement)]
     after = "".join(spoken[spoken.index(theorem.kind) + 1 :])
-    text = f"{theorem.kind if theorem.kind in ASSERTIONS | {'Goal'} else 'Lemma'}{after}"
+    head = theorem.kind if theorem.kind in ASSERTIONS | {"Goal"} else "Lemma" if theorem.name else f"Lemma {_UNNAMED}"
+    text = f"{head}{after}"
     meta = {"full_name": theorem.full_name, "file_path": theorem.shown_path, "start": theorem.start}
     return make_task(text, context=context_of(theorem), meta=meta)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from sparring.config import ProveRecipe, Recipe
+from sparring.config import Recipe
+from sparring.config_prove import ProveRecipe
 from sparring.game import Plan
+from sparring.rundir import Watch
 
 
-def plan_of(recipe: Recipe, progress: Callable[[int, int], None] | None = None) -> Plan:
+def plan_of(recipe: Recipe, watch: Watch | None = None) -> Plan:
     """Raises SparringError for what can be known to be wrong before anything is played. Loads torch."""
     if isinstance(recipe, ProveRecipe):
         from sparring.games.prove import prove
 
-        return prove(recipe, progress)
+        return prove(recipe, watch)
     from sparring.config import AlignRecipe
     from sparring.games.align import align
 
     assert isinstance(recipe, AlignRecipe)
-    return align(recipe, progress)
+    return align(recipe, watch.update if watch else None)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sparring.config import UNTRAINED, ProveRecipe
-from sparring.config import Search as Settings
+from sparring.config_prove import UNTRAINED, ProveRecipe
+from sparring.config_prove import Search as Settings
 from sparring.creators.conjecture import Alternating, Conjecturer, ModelConjecturer, Symbolic, Writer, conjecture_lessons
 from sparring.creators.evolve import Repeater
 from sparring.data import read_tasks
-from sparring.envs.embedded import KernelEnv
 from sparring.errors import SparringError
 from sparring.game import (
     Bout,
@@ -32,69 +31,65 @@ from sparring.game import (
     make_task,
     stable_hash,
 )
-from sparring.judges.program import Control, check_judge
+from sparring.games.theories import Theory, steps_of, theory_of
+from sparring.judges.program import check_judge
 from sparring.judges.proof import ProofJudge
 from sparring.learners.roles import search_lessons, trace_lessons, with_replay
 from sparring.models.folders import fetch_policy
-from sparring.rundir import commit
+from sparring.rundir import Watch, commit
 from sparring.solvers.budget import Budget
 from sparring.solvers.choose import BestFirst, Mcts
 from sparring.solvers.hierarchy import Flat, Hierarchical, Joint, Mixture, Policy, Prover
 from sparring.solvers.rank import Ranker
 from sparring.solvers.search import Rules
-from sparring.trace import read_trace, trace
+from sparring.trace import read_trace
 from sparring.worlds.conjectures import OPERATORS, mutate_with, read
 from sparring.worlds.keys import statement_key
 from sparring.worlds.lemmas import LIBRARY, RESERVED
-from sparring.worlds.theorem_policy import save_untrained
-from sparring.worlds.theorem_splits import held_out, split
+from sparring.worlds.theorem_splits import held_out
 
 LEMMAS = {lemma.name: lemma.statement for lemma in LIBRARY if lemma.name not in RESERVED}
 """What is conjectured and taught with: theorems that need one of the others stay a test of premises that were never seen used."""
 
 
-def prove(recipe: ProveRecipe, progress: Callable[[int, int], None] | None = None) -> Plan:
+def prove(recipe: ProveRecipe, watch: Watch | None = None) -> Plan:
     """The recipe's game; raises SparringError for what can be known to be wrong before anything is searched. Loads torch."""
     from sparring.learners.train import TorchLearner
 
-    env = KernelEnv(LIBRARY)
+    theory = theory_of(recipe, watch)
+    env = theory.env
     judge = ProofJudge(env)
-    check_judge(judge, controls())
+    check_judge(judge, theory.controls())
+    progress = watch.update if watch else None
     prover = prover_of(recipe, env)
     teacher = TorchLearner(recipe.start, recipe.policy, reuse_logprobs=False, progress=progress)
     learner = TorchLearner(recipe.learner, recipe.policy, reuse_logprobs=False, progress=progress)
 
     def game(number: int, seen: Sequence[Task], traces: Sequence[Lesson]) -> Game:
         creator = creator_of(recipe, seen)
-        return Game(creator=creator, solver=prover, judge=judge, teach=teach_of(recipe, traces), learner=learner)
+        return Game(creator=creator, solver=prover, judge=judge, teach=teach_of(recipe, theory, traces), learner=learner)
 
     return Plan(
         seed=recipe.run.seed,
         rounds=recipe.run.rounds,
         shard_tasks=recipe.run.shard_tasks,
-        start=lambda out, traces: start_policy(recipe, teacher, out, traces),
-        prompts={"theorems": lambda: enough(theorems(recipe.data.pool, env, "data.pool"), recipe)},
+        start=lambda out, traces: start_policy(recipe, theory, teacher, out, traces),
+        prompts={"theorems": lambda: enough(theorems(recipe.data.pool, theory, "data.pool"), recipe)},
         pool=lambda number, prompts, created: pool_of(recipe, number, prompts["theorems"]),
         game=game,
         examiner=prover,
         judge=judge,
         evals={
-            name: lambda source=source, key=f"data.evals.{name}": theorems(source, env, key)[: recipe.data.eval_tasks or None]
+            name: lambda source=source, key=f"data.evals.{name}": theorems(source, theory, key, recipe.data.eval_tasks)
             for name, source in recipe.data.evals.items()
         },
         rivals={"flat": prover_of(flat_rival(recipe), env)} if recipe.search.policy != "flat" else {},
-        traces=(lambda: trace_lessons(read_traces(recipe.data.traces, env, recipe.data.trace_theorems), recipe.roles))
+        traces=(lambda: trace_lessons(read_traces(recipe.data.traces, theory, recipe.data.trace_theorems), recipe.roles))
         if recipe.data.traces
         else None,
         scratch=recipe.run.start == "scratch",
+        close=theory.close,
     )
-
-
-def controls() -> Iterator[Control]:
-    """Proofs of the library, and what must not pass for one."""
-    for lemma in LIBRARY[:3]:
-        yield make_task(lemma.statement), lemma.script, "sorry"
-        yield make_task(lemma.statement), lemma.script, "\n".join(lemma.script.splitlines()[:-1])
 
 
 # ---------------------------------------------------------------------------------------------- search
@@ -110,7 +105,7 @@ def prover_of(recipe: ProveRecipe, env: Env) -> Prover:
         live=how.live,
         retries=how.retries if how.policy != "moves" else 0,
         moves=how.moves if how.policy in ("mixture", "moves") else 0,
-        max_chars=recipe.policy.max_prompt_tokens,  # a token has a character at least
+        max_bytes=recipe.policy.max_prompt_tokens,  # no text has more tokens than bytes
         dedup=how.dedup,
     )
     ranker = Ranker(target=recipe.roles.target, flat_weight=how.flat_weight, length_norm=how.length_norm)
@@ -144,16 +139,16 @@ def flat_rival(recipe: ProveRecipe) -> ProveRecipe:
 # ---------------------------------------------------------------------------------------------- theorems
 
 
-def theorems(source: str, env: Env, key: str) -> list[Task]:
-    """The statements of ``world:SPLIT`` or of a file; one that the environment refuses is an error."""
+def theorems(source: str, theory: Theory, key: str, most: int = 0) -> list[Task]:
+    """The statements of ``world:SPLIT`` or of a file, at most so many (0: all); one that the environment refuses is an error."""
     if source.startswith("world:"):
-        return list(split(source.removeprefix("world:")))
+        return theory.tasks(source.removeprefix("world:"), most)
 
     def read(text: str) -> Mapping[str, object] | str:
-        begun = env.start(make_task(text))
+        begun = theory.env.start(make_task(text))
         return begun.reason if isinstance(begun, Rejected) else {}
 
-    return read_tasks(source, read, key)
+    return read_tasks(source, read, key)[: most or None]
 
 
 def enough(tasks: list[Task], recipe: ProveRecipe) -> list[Task]:
@@ -172,32 +167,21 @@ def pool_of(recipe: ProveRecipe, number: int, found: Sequence[Task]) -> list[Tas
     return [found[place % len(found)] for place in range(start, start + size)]
 
 
-def read_traces(source: str, env: Env, most: int = 0) -> list[Step]:
-    """The steps of the first ``most`` proofs (0: all) of ``world:SPLIT``, or all of a .parquet file that ``sparring trace`` wrote."""
+def read_traces(source: str, theory: Theory, most: int = 0) -> list[Step]:
+    """The steps of at most so many proofs (0: all) of ``world:SPLIT``, or all of a .parquet file that ``sparring trace`` wrote."""
     if source.startswith("world:"):
-        rows = trace(env, proofs_of(split(source.removeprefix("world:")), source)[: most or None])
-    else:
-        rows = read_trace(Path(source).expanduser())
-    return [Step(state=row.state_before, tactic=row.tactic, result=row.state_after, role="trace", used=True) for row in rows]
-
-
-def proofs_of(tasks: Sequence[Task], source: str) -> list[tuple[Task, str]]:
-    """The tasks that come with a proof, and the proof."""
-    found = [(task, str(task.meta["script"])) for task in tasks if task.meta.get("script")]
-    if not found:
-        raise SparringError(f"{source!r} has no proofs; give world:train, or a file whose rows have a text and a script")
-    return found
+        return theory.steps(source.removeprefix("world:"), most)
+    return steps_of(read_trace(Path(source).expanduser()))
 
 
 # ---------------------------------------------------------------------------------------------- learning
 
 
-def start_policy(recipe: ProveRecipe, teacher: Learner, out: Path, traces: Sequence[Lesson]) -> None:
+def start_policy(recipe: ProveRecipe, theory: Theory, teacher: Learner, out: Path, traces: Sequence[Lesson]) -> None:
     """The policy of the recipe, taught the traces."""
     source = out.with_name("untaught")
     if not source.exists() and recipe.policy.path == UNTRAINED:
-        seed = stable_hash(recipe.run.seed, "weights")
-        commit(source, lambda folder: save_untrained(folder, seed, [lemma.name for lemma in LIBRARY]))
+        commit(source, lambda folder: theory.save_blank(folder, recipe, traces))
     elif not source.exists():
         fetch_policy(recipe.policy.path, source)
     if traces:
@@ -209,14 +193,14 @@ def start_policy(recipe: ProveRecipe, teacher: Learner, out: Path, traces: Seque
         source.rename(out)
 
 
-def teach_of(recipe: ProveRecipe, traces: Sequence[Lesson]) -> Teach:
+def teach_of(recipe: ProveRecipe, theory: Theory, traces: Sequence[Lesson]) -> Teach:
     """Expert iteration with roles, and conjecturing; a share of the first lessons again keeps what is known."""
 
     def teach(probe: Sequence[Bout], bouts: Sequence[Bout], seed: int) -> list[Lesson]:
         found: list[Demo] = search_lessons([*probe, *bouts], recipe.roles, recipe.teach, seed)
         if recipe.creator.kind in ("model", "both"):
             found += conjecture_lessons(probe, bouts, LEMMAS, recipe.search.calls)
-        allowed = [lesson for lesson in found if not RESERVED & set(re.findall(r"\w+", lesson.completion))]
+        allowed = [lesson for lesson in found if not theory.reserved & set(re.findall(r"\w+", lesson.completion))]
         return [*with_replay(allowed, traces, recipe.teach.replay, seed)]
 
     return teach

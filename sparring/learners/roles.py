@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 
-from sparring.config import Lore, Roles
+from sparring.config_prove import Lore, Roles
 from sparring.game import Bout, Demo, Lesson, Step, stable_hash
 from sparring.prompts import (
     actor_prompt,

@@ -20,6 +20,7 @@ from sparring.prompts import (
     is_target,
     one_line,
     planner_prompt,
+    size,
     split_joint,
 )
 from sparring.solvers.budget import Spent
@@ -32,11 +33,11 @@ class Ask:
     """A model to ask about some states, with one seed, that keeps account of what each of them takes.
 
     ``retry``: how often the states were expanded before. A beam would find the same again, so a repeat is sampled.
-    A prompt of more than ``max_prompt_chars`` gets no answer: a tactic may blow a goal up without bound.
+    A prompt of more than ``max_prompt_bytes`` gets no answer: a tactic may blow a goal up without bound.
     """
 
-    def __init__(self, model: Model, clock: Callable[[], float], max_prompt_chars: int, *, seed: int, retry: int) -> None:
-        self._model, self._clock, self._max_prompt_chars = model, clock, max_prompt_chars
+    def __init__(self, model: Model, clock: Callable[[], float], max_prompt_bytes: int, *, seed: int, retry: int) -> None:
+        self._model, self._clock, self._max_prompt_bytes = model, clock, max_prompt_bytes
         self._seed, self._retry = stable_hash(seed, "expand", retry), retry
         self.spent: dict[int, Spent] = defaultdict(Spent)
         """By the number of the state."""
@@ -52,7 +53,7 @@ class Ask:
     def __call__(self, role: str, how: Sampling, prompts: Sequence[tuple[int, str]]) -> list[list[Sample]]:
         """The answers to each prompt, which is asked on behalf of a state's number; those that were cut off are left out."""
         how = replace(how, beam=how.beam and not self._retry)
-        places = [place for place, (_, prompt) in enumerate(prompts) if len(prompt) <= self._max_prompt_chars]
+        places = [place for place, (_, prompt) in enumerate(prompts) if size(prompt) <= self._max_prompt_bytes]
         begun = self._clock()
         asked = [prompts[place][1] for place in places]
         answered = self._model.sample(asked, how, role=role, seed=self._seed) if asked else []
@@ -234,13 +235,13 @@ class Prover:
 
     def attempt(self, tasks: Sequence[Task], model: Model, seed: int) -> list[tuple[Attempt, ...]]:
         def expand(states: Sequence[str], retry: int) -> list[Proposal]:
-            ask = Ask(model, self.rules.clock, self.rules.max_chars, seed=seed, retry=retry)
+            ask = Ask(model, self.rules.clock, self.rules.max_bytes, seed=seed, retry=retry)
             candidates = self.policy.propose(states, ask)
             return [Proposal(candidates=found, spent=ask.spent[number]) for number, found in enumerate(candidates)]
 
         def ranked(reached: Sequence[Reached]) -> list[Ranking]:
             assert self.ranker is not None
-            return rank(self.ranker, reached, model, self.rules.clock, self.rules.max_chars)
+            return rank(self.ranker, reached, model, self.rules.clock, self.rules.max_bytes)
 
         search = Search(self.env, expand, self.rules, ranked if self.ranker else None)
         return [(attempt,) for attempt in search.run(tasks)]

@@ -12,9 +12,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sparring.config import TargetForm
+from sparring.config_prove import TargetForm
 from sparring.game import Model, Scored
-from sparring.prompts import STEP, flat_prompt, planner_completion, planner_prompt, target_of
+from sparring.prompts import STEP, flat_prompt, planner_completion, planner_prompt, size, target_of
 from sparring.solvers.budget import Spent
 from sparring.solvers.search import Ranking, Reached
 
@@ -61,15 +61,15 @@ class Ranker:
         return [weight / max(math.fsum(weights), 1e-300) for weight in weights]
 
 
-def rank(ranker: Ranker, reached: Sequence[Reached], model: Model, clock: Callable[[], float], max_chars: int) -> list[Ranking]:
-    """Ranks what was reached from each of some states. What would take the model more than ``max_chars`` to read is not asked:
+def rank(ranker: Ranker, reached: Sequence[Reached], model: Model, clock: Callable[[], float], max_bytes: int) -> list[Ranking]:
+    """Ranks what was reached from each of some states. What has more than ``max_bytes`` (UTF-8) is not asked:
     a tactic may blow a goal up without bound."""
     asked = [ranker.asked(each) for each in reached]
     seconds: dict[str, float] = {}
     found: dict[Pair, Scored] = {}
     for role, place in (("planner", 0), ("flat", 1)):
         begun = clock()
-        pairs = [pair for both in asked for pair in both[place] if sum(map(len, pair)) <= max_chars]
+        pairs = [pair for both in asked for pair in both[place] if sum(map(size, pair)) <= max_bytes]
         found |= zip(pairs, model.score(pairs, role=role) if pairs else [], strict=True)
         seconds[role] = (clock() - begun) / max(len(pairs), 1)
     rankings: list[Ranking] = []

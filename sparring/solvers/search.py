@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 
 from sparring.game import Attempt, Env, Goals, Outcome, Proved, Rejected, Task
-from sparring.prompts import one_line
+from sparring.prompts import one_line, size
 from sparring.solvers.budget import Budget, Spent
 from sparring.solvers.choose import BestFirst, Choose
 from sparring.solvers.theorem import Candidate, Theorem, unstarted
@@ -74,8 +74,8 @@ class Rules:
     """How often a goal may be expanded again, for other candidates, when its theorem has nothing else left."""
     moves: int = 0
     """Tactics of the environment's own (``Env.moves``) tried at a goal's first expansion, at most."""
-    max_chars: int = 4000
-    """A goal of more is not put to the model, and so is left alone: tactics may blow one up without bound."""
+    max_bytes: int = 4000
+    """A goal of more (in UTF-8) is not put to the model, and so is left alone: tactics may blow one up without bound."""
     dedup: bool = True
     """Equal goals of a theorem are one; False: wherever a goal comes up it is searched anew (ablation)."""
     max_steps_kept: int = 256
@@ -157,7 +157,7 @@ class Search:
         """What the environment would try; a goal that this closes costs no model call."""
         tries: list[_Try] = []
         for theorem, goal in chosen if self.rules.moves else ():
-            if len(goal.goals.text) <= self.rules.max_chars:
+            if size(goal.goals.text) <= self.rules.max_bytes:
                 begun = self.rules.clock()
                 found = self.env.moves(goal.goals)[: self.rules.moves]
                 theorem.spent.env_s += self.rules.clock() - begun

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparring.worlds.tiny import save_tiny
+from sparring.worlds.tiny import TINY, Shape, save_tiny
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -58,7 +58,7 @@ _NAMES = [f"{base}{number}" for base in ("h", "x", "y", "z", "u", "v", "w", "ih"
 _LETTERS = [*"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"]
 _CHARACTERS = [*map(chr, range(33, 127))]
 _PATTERN = r"\[[A-Z ]+\]|\n|[A-Za-z_][A-Za-z0-9_']*|[0-9]+|<->|->|<-|<>|/\\|\\/|:=|[^ \t\r]"
-_TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 """A state is continued, not answered: what an actor is asked begins with what the planner was asked, and can share its prefill."""
 
 
@@ -89,10 +89,10 @@ def make_tokenizer(names: Iterable[str] = ()) -> PreTrainedTokenizerFast:
         padding_side="left",
         clean_up_tokenization_spaces=False,
     )
-    fast.chat_template = _TEMPLATE
+    fast.chat_template = TEMPLATE
     return fast
 
 
-def save_untrained(folder: Path, seed: int, names: Sequence[str] = ()) -> None:
-    """Random weights and the tokenizer, as a folder that AutoModelForCausalLM and AutoTokenizer load."""
-    save_tiny(folder, make_tokenizer(names), positions=2048, seed=seed)
+def save_untrained(folder: Path, seed: int, names: Sequence[str] = (), shape: Shape = TINY) -> None:
+    """Random weights of ``shape`` and the tokenizer, as a folder that AutoModelForCausalLM and AutoTokenizer load."""
+    save_tiny(folder, make_tokenizer(names), positions=2048, seed=seed, shape=shape)
