@@ -104,6 +104,16 @@ class ExpertIteration(Cotraining):
     save_every: Count = 100
 
 
+class Ranking(Cotraining):
+    """How a planner that ranks learns, after the rest, which of the states that were reached from one state a proof went to."""
+
+    loss: Loss = "orpo"
+    beta: Positive = 1.0
+    lr: Positive = 2e-4
+    batch: Count = 16
+    save_every: Count = 100
+
+
 class Roles(Record):
     """Weights of the roles in co-training (RiR sec. 3); 0 leaves a role out. A planner and an actor of equal weight share rows."""
 
@@ -189,6 +199,8 @@ class Lore(Record):
     hindsight_steps: Count = 4
     """Such steps per statement."""
     hindsight_weight: NonNegative = 0.1
+    siblings: Annotated[int, Field(ge=0)] = 3
+    """States off the proof that each state of a proof is compared with (``ranking``); only where the search ranks."""
     exposure: bool = True
     """The actor also learns the used tactic under the planner's own targets."""
     replay: Fraction = 0.8
@@ -207,6 +219,7 @@ class ProveRecipe(Recipe):
     creator: Conjectures = Conjectures()
     teach: Lore = Lore()
     learner: ExpertIteration = ExpertIteration()
+    ranking: Ranking = Ranking()
 
     @model_validator(mode="after")
     def _check(self) -> ProveRecipe:
@@ -217,6 +230,8 @@ class ProveRecipe(Recipe):
         for key, how in (("start", self.start), ("learner", self.learner)):
             if how.loss != "sft":
                 raise ValueError(f"{key}.loss is {how.loss}; the prove game teaches demonstrations, so set it to sft")
+        if self.ranking.loss == "sft":
+            raise ValueError("ranking.loss sft compares nothing; set it to orpo, or --teach.siblings=0 for no comparisons")
         if self.search.policy == "mixture" and self.search.goals_from > self.search.retries:
             raise ValueError(
                 f"search.goals_from {self.search.goals_from} is a later expansion than search.retries {self.search.retries} allows, "

@@ -14,7 +14,7 @@ import pytest
 from sparring.config_prove import ProveRecipe, Search
 from sparring.envs.embedded import KernelEnv
 from sparring.errors import SparringError
-from sparring.game import Attempt, Demo, Sampling, make_task
+from sparring.game import Attempt, Demo, Pair, Sampling, make_task
 from sparring.games.prove import candidates_of, flat_rival, pool_of, prove, prover_of, theorems
 from sparring.games.theories import KernelTheory
 from sparring.judges.program import check_judge
@@ -114,7 +114,8 @@ def test_a_round_leaves_its_phases(here: Path):
     traces, lessons = (run.read(f"round-00{number}/lessons", LESSONS) or [] for number in (0, 1))
     assert len(traces) == 2 * len(read_trace(Path("traces.parquet")))  # the flat row, and the one of planner and actor
     assert lessons
-    assert all(isinstance(lesson, Demo) for lesson in [*traces, *lessons])
+    assert {type(lesson) for lesson in traces} == {Demo}
+    assert {type(lesson) for lesson in lessons} <= {Demo, Pair}
     probe = run.read("round-001/probe", BOUTS) or []
     assert [bout.task.text for bout in probe] == [task.text for task in theorems("pool.jsonl", KernelTheory(), "pool")]
     for bout in probe:

@@ -4,7 +4,7 @@ import pytest
 
 from sparring.config_prove import Lore, Roles
 from sparring.game import NO_GOALS, Attempt, Bout, Demo, Step, Verdict, make_task
-from sparring.learners.roles import hindsight_demos, role_demos, search_lessons, trace_lessons, with_replay
+from sparring.learners.roles import hindsight_demos, ranking_pairs, role_demos, search_lessons, trace_lessons, with_replay
 from sparring.prompts import actor_prompt, difference, flat_prompt, planner_prompt, target_of
 
 STEP = Step(state="⊢ p -> p", tactic="intro h", result="h : p\n⊢ p", role="trace")
@@ -113,3 +113,44 @@ def test_replay_makes_up_its_share():
     assert len(with_replay([], old, 0.5, 0)) == 64, "a round that found nothing repeats what is known"
     assert with_replay(new, old, 0.0, 0) == new
     assert set(map(id, with_replay(new, old, 1.0, 0))) == set(map(id, old))
+
+
+# ---------------------------------------------------------------------------------------------- comparisons
+
+SHARED = Roles()
+ROOT = Step(state="⊢ a", tactic="good", result="⊢ b", role="move", used=True)
+LAST = Step(state="⊢ b", tactic="end", result=NO_GOALS, role="move", used=True)
+ASIDE = [Step(state="⊢ a", tactic=f"t{number}", result=f"⊢ c{number}", role="move") for number in range(9)]
+
+
+def compared(*steps: Step, roles: Roles = SHARED, siblings: int = 3, solved: bool = True) -> list[tuple[str, str, str]]:
+    pairs = ranking_pairs([bout(*steps, solved=solved)], roles, siblings, 0)
+    return [(pair.prompt, pair.chosen.text, pair.rejected.text) for pair in pairs]
+
+
+def test_the_state_of_a_proof_is_compared_with_its_siblings():
+    assert compared(ROOT, LAST, ASIDE[0]) == [(planner_prompt("⊢ a"), "⊢ b [PROOFSTEP]", "⊢ c0 [PROOFSTEP]")]
+    found = compared(ROOT, LAST, *ASIDE)
+    assert len(found) == len(set(found)) == 3
+    assert len(compared(ROOT, LAST, *ASIDE, siblings=20)) == 9
+    assert compared(ROOT, LAST, ASIDE[0], ASIDE[0]) == compared(ROOT, LAST, ASIDE[0])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Step(state="⊢ a", tactic="too", result="⊢ b", role="move"),  # another way to the same state
+        Step(state="⊢ a", tactic="back", result="⊢ a", role="move"),  # to a state of the proof
+        Step(state="⊢ a", tactic="end", result=NO_GOALS, role="move"),  # a shorter proof
+        Step(state="⊢ a", tactic="blank", result="⊢  b", role="move"),  # a planner sees no difference
+        Step(state="⊢ z", tactic="t", result="⊢ y", role="move"),  # from a state that is not on the way
+    ],
+)
+def test_what_is_no_worse_is_not_compared(other: Step):
+    assert compared(ROOT, LAST, other) == []
+
+
+def test_only_checked_proofs_and_planners_compare():
+    assert compared(ROOT, LAST, ASIDE[0], solved=False) == []
+    assert compared(ROOT, LAST, ASIDE[0], roles=Roles(planner=0.0)) == []
+    assert compared(ROOT, LAST, ASIDE[0], siblings=0) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -380,3 +381,14 @@ def test_what_is_no_checkpoint_is_named(policy: Path, tmp_path: Path) -> None:
         learn(changed, PAIRS, tmp_path / "out", how())
     with pytest.raises(SparringError, match="exists already"):
         learn(policy, PAIRS, policy, how())
+
+
+def test_an_answer_that_was_cut_off_does_not_end(policy: Path):
+    _, tokenizer = load_policy(policy, torch.device("cpu"))
+    whole, cut = (
+        replace(PAIRS[0], chosen=Sample(role="solver", text="w5 w6", finish=finish), rejected=PAIRS[0].rejected)
+        for finish in ("stop", "length")
+    )
+    items = encode_lessons([whole, cut], how(), tokenizer)
+    (ended, _), (open_ended, _) = (item.answers for item in items)
+    assert [*open_ended.token_ids, tokenizer.eos_token_id] == [*ended.token_ids]

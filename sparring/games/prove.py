@@ -34,7 +34,8 @@ from sparring.game import (
 from sparring.games.theories import Theory, steps_of, theory_of
 from sparring.judges.program import check_judge
 from sparring.judges.proof import ProofJudge
-from sparring.learners.roles import search_lessons, trace_lessons, with_replay
+from sparring.learners.roles import ranking_pairs, search_lessons, trace_lessons, with_replay
+from sparring.learners.turns import InTurn
 from sparring.models.folders import fetch_policy
 from sparring.rundir import Watch, commit
 from sparring.solvers.budget import Budget
@@ -63,7 +64,7 @@ def prove(recipe: ProveRecipe, watch: Watch | None = None) -> Plan:
     progress = watch.update if watch else None
     prover = prover_of(recipe, env)
     teacher = TorchLearner(recipe.start, recipe.policy, reuse_logprobs=False, progress=progress)
-    learner = TorchLearner(recipe.learner, recipe.policy, reuse_logprobs=False, progress=progress)
+    learner = InTurn(*(TorchLearner(how, recipe.policy, False, progress) for how in (recipe.learner, recipe.ranking)))
 
     def game(number: int, seen: Sequence[Task], traces: Sequence[Lesson]) -> Game:
         creator = creator_of(recipe, seen)
@@ -201,7 +202,9 @@ def teach_of(recipe: ProveRecipe, theory: Theory, traces: Sequence[Lesson]) -> T
         if recipe.creator.kind in ("model", "both"):
             found += conjecture_lessons(probe, bouts, LEMMAS, recipe.search.calls)
         allowed = [lesson for lesson in found if not theory.reserved & set(re.findall(r"\w+", lesson.completion))]
-        return [*with_replay(allowed, traces, recipe.teach.replay, seed)]
+        ranks = recipe.search.policy == "mixture"
+        pairs = ranking_pairs([*probe, *bouts], recipe.roles, recipe.teach.siblings, seed) if ranks else []
+        return [*with_replay(allowed, traces, recipe.teach.replay, seed), *pairs]
 
     return teach
 

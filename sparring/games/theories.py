@@ -132,6 +132,7 @@ class CoqTheory:
             held_out=how.held_out,
             jobs=how.processes,
             watch=watch,
+            allow_unsandboxed=how.allow_unsandboxed,
         )
 
     @property

@@ -68,16 +68,17 @@ class MicroBatch:
 def _answer_of_sample(sample: Sample, prompt: str, tokenizer: PreTrainedTokenizerBase) -> Answer:
     """The sampled tokens as they are, so that what is learned is what was drawn; text is encoded only where there are none."""
     if not sample.prompt_ids or not sample.token_ids:
-        return _answer_of_text(prompt, sample.text, tokenizer)
+        return _answer_of_text(prompt, sample.text, tokenizer, ends=sample.finish == "stop")
     known = len(sample.logprobs) == len(sample.token_ids)
     return Answer(prompt_ids=sample.prompt_ids, token_ids=sample.token_ids, logp=sum(sample.logprobs) if known else None)
 
 
-def _answer_of_text(prompt: str, text: str, tokenizer: PreTrainedTokenizerBase) -> Answer:
+def _answer_of_text(prompt: str, text: str, tokenizer: PreTrainedTokenizerBase, *, ends: bool = True) -> Answer:
     prompt_ids = encode_prompt(tokenizer, prompt)
     if not prompt_ids:
         raise SparringError(f"prompt {prompt!r} has no tokens, so nothing predicts the answer's first one; drop this lesson")
-    return Answer(prompt_ids=prompt_ids, token_ids=encode_completion(tokenizer, text), logp=None)
+    token_ids = encode_completion(tokenizer, text)
+    return Answer(prompt_ids=prompt_ids, token_ids=token_ids if ends else token_ids[:-1], logp=None)
 
 
 def _item(lesson: Lesson, how: Learner, tokenizer: PreTrainedTokenizerBase) -> Item:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 
 from sparring.config_prove import Lore, Roles
-from sparring.game import Bout, Demo, Lesson, Step, stable_hash
+from sparring.game import NO_GOALS, Bout, Demo, Lesson, Pair, Sample, Step, stable_hash
 from sparring.prompts import (
     actor_prompt,
     flat_prompt,
@@ -64,6 +64,36 @@ def search_lessons(bouts: Sequence[Bout], roles: Roles, how: Lore, seed: int) ->
                 for step in rng.sample(others, min(len(others), how.hindsight_steps)):
                     lessons += hindsight_demos(step, roles, how.hindsight_weight)
     return lessons
+
+
+def ranking_pairs(bouts: Sequence[Bout], roles: Roles, siblings: int, seed: int) -> list[Pair]:
+    """What a planner that ranks has to tell apart: from a state of a proof, the state that the proof went to, and up to ``siblings``
+    others that were reached from it and that the proof did not come to."""
+    pairs: list[Pair] = []
+    for bout in bouts if roles.planner else ():
+        for attempt, verdict in zip(bout.attempts, bout.verdicts, strict=True):
+            if not verdict.solved or verdict.fault is not None:
+                continue
+            rng = Random(stable_hash(seed, "siblings", bout.task.id))
+            way = {step.state: step for step in attempt.steps if step.used and step.result != NO_GOALS}
+            reached = {*way, *(step.result for step in way.values()), NO_GOALS}
+            missed: dict[str, dict[str, Step]] = {state: {} for state in way}
+            for step in attempt.steps:
+                if step.state in way and step.result not in reached:
+                    missed[step.state].setdefault(step.result, step)
+            for state, right in way.items():
+                for wrong in rng.sample([*missed[state].values()], min(siblings, len(missed[state]))):
+                    pairs += _compared(bout.task.id, right, wrong, roles)
+    return pairs
+
+
+def _compared(task: str, right: Step, wrong: Step, roles: Roles) -> list[Pair]:
+    targets = [target_of(step.state, step.result, roles.target) for step in (right, wrong)]
+    if one_line(targets[0]) == one_line(targets[1]):
+        return []  # no difference to a planner
+    # Cut off where the tactic would follow: planner and actor share rows, so nothing may teach to end there.
+    chosen, rejected = (Sample(role="planner", text=planner_completion(target), finish="length") for target in targets)
+    return [Pair(task=task, prompt=planner_prompt(right.state), chosen=chosen, rejected=rejected, margin=1.0)]
 
 
 def hindsight_demos(step: Step, roles: Roles, weight: float) -> Iterator[Demo]:
