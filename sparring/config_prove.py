@@ -32,6 +32,9 @@ class Environment(Record):
     """Runs of different seeds share theorems and splits unless this differs."""
     held_out: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.1
     """Share of the validation set, and that of the test set."""
+    premises: Literal["none", "bm25", "dense", "mixture"] = "mixture"
+    """How lemmas are found that may serve a goal: the environment's moves apply and rewrite with them. dense and mixture train a small
+    encoder on the training proofs, once for all runs with the same trace."""
     processes: Count = 2
     """Coq processes; while tracing, files at a time."""
     tactic_timeout_s: Count = 5

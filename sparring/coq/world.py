@@ -96,6 +96,10 @@ class CoqWorld:
             found = [one for one in found if one[0] in kept]
         return [step for _, step in found]
 
+    def rows(self, name: str) -> list[TraceRow]:
+        """The trace of a set's theorems."""
+        return [row for own in _members(name) for theorem in self._known.names[own] for row in self._known.rows[theorem]]
+
     def statements(self, name: str) -> frozenset[str]:
         """The first goals of all theorems of a set, those that are no tasks too: what must not be taught to who is asked them."""
         wanted = _members(name)

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from sparring.envs.coq_audit import audit
 from sparring.envs.coq_context import read_context
+from sparring.envs.coq_moves import interleaved, structural
 from sparring.envs.coq_pool import CoqOptions, Worker, brief, command, cores
 from sparring.envs.coq_sentence import LexError, check_statement, check_tactic, tidy, tokens
 from sparring.envs.coq_share import Group, Handle, Root, nearest, share
@@ -60,7 +61,8 @@ class CoqEnv:
                 return part
         assert isinstance(statement, Statement)
         assert isinstance(context, tuple)
-        root = Root((*context, statement.sentence), _moves(self.options.moves, task.context or self.options.header))
+        moves = _moves(self.options.moves, task.context or self.options.header)
+        root = Root((*context, statement.sentence), moves, str(task.meta.get("full_name", "")))
         worker = self._workers[nearest(root, [worker.position for worker in self._workers])]
         return worker.thread.submit(worker.start, root).result()
 
@@ -85,8 +87,12 @@ class CoqEnv:
         return [outcomes[number] for number in range(len(tries))]
 
     def moves(self, goals: Goals) -> Sequence[str]:
-        """Coq's own automation, whatever the goal."""
-        return goals.handle.root.moves if isinstance(goals.handle, Handle) else ()
+        """Coq's own automation, tactics that suit the form of the first goal, and tactics with premises that may serve."""
+        if not isinstance(goals.handle, Handle):
+            return ()
+        root, find = goals.handle.root, self.options.premises
+        premises = find(root.theorem, goals.texts[0]) if find and root.theorem else ()
+        return interleaved(root.moves, structural(goals.text), premises)
 
     def split(self, goals: Goals) -> list[Goals]:
         """Each goal by itself, unless some existential variable is open: then they stay together."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +42,7 @@ class CoqOptions:
     as long.
     ``memory_mb``: a process that takes more is ended and started anew, and so is one in which ``recycle_after`` tactics were aborted:
     Coq keeps some of what they had built. ``moves``: tactics that take no thought; those that the context does not bring are left out.
+    ``premises``: tactics with lemmas that may serve, best first, for the full name of a theorem and a goal of it.
     ``audit``: how proofs are checked; its load path, its readable folders and ``allow_unsandboxed`` hold for the search as well.
     """
 
@@ -54,6 +55,7 @@ class CoqOptions:
     moves: tuple[str, ...] = (
         *("assumption", "reflexivity", "trivial", "auto", "easy", "congruence", "intuition", "firstorder", "lia"),
     )
+    premises: Callable[[str, str], Sequence[str]] | None = None
     audit: AuditOptions = field(default_factory=AuditOptions)
 
     def limits(self, timeout_s: float) -> Limits:

@@ -22,6 +22,8 @@ class Root:
 
     sentences: tuple[str, ...]
     moves: tuple[str, ...] = ()
+    theorem: str = ""
+    """Its full name, where it has one."""
 
     @property
     def context(self) -> tuple[str, ...]:

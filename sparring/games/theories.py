@@ -148,7 +148,13 @@ class CoqTheory:
         from sparring.envs.coq_pool import CoqOptions
 
         how = self._how
+        find = None
+        if how.premises != "none":
+            from sparring.coq.suggest import premises_of
+
+            find = premises_of(self.world, how.premises, how.split_seed)
         options = CoqOptions(
+            premises=find,
             processes=how.processes,
             tactic_timeout_s=how.tactic_timeout_s,
             memory_mb=how.memory_mb,
