@@ -1,6 +1,7 @@
 """Tactic tries per second of the Coq environment, against a bare client on the same pipe; seconds per wave over many theorems.
 
     python -m bench.coq_env [--tries 20000] [--processes 1] [--batch 64] [--repeats 3] [--files Lists.List Bool.Bool] [--theorems 32]
+    python -m bench.coq_env --million [--seconds 180]
 
 The tries are cheap tactics at the states that a few proofs of the standard library's kind go through, in random batches as a search
 makes them. The bare client writes the requests that the environment wrote, byte for byte, to a process of its own in the same sandbox,
@@ -9,6 +10,9 @@ for both. Memory is that of the environment's processes, before and after.
 
 A wave over many theorems is eight tactics at the first goal of each of ``--theorems`` theorems of each of ``--files``, in their files'
 contexts: as they stand, and with the proofs left out that a search does not need.
+
+``--million`` is for endurance: a million of the cheap tries, or as many as the seconds allow. Each outcome has to be what it was the
+first time, so that a state that is lost shows, and memory is printed on the way.
 """
 
 from __future__ import annotations
@@ -26,13 +30,15 @@ from random import Random
 from typing import NamedTuple
 from unittest import mock
 
+import psutil
+
 from sparring.envs.coq import CoqEnv, CoqOptions, command
 from sparring.envs.coq_context import read_context
 from sparring.envs.coq_files import find_sources, theorems_of
 from sparring.envs.coq_sentence import split_sentences
 from sparring.envs.coq_theorems import task_of
 from sparring.envs.process import Child, Limits
-from sparring.game import Goals, Task, make_task
+from sparring.game import Goals, Outcome, Rejected, Task, make_task
 
 HEADER = "Require Import Arith List.\nImport ListNotations.\n"
 PROOFS = {
@@ -169,6 +175,55 @@ def measure(options: CoqOptions, tries: int, batch: int) -> Found:
     return Found(env_s, bare_s, before, after)
 
 
+# ------------------------------------------------------------------------------------------------ a million tries
+
+
+class Endured(NamedTuple):
+    """``changed``: outcomes that are not what they were the first time; ``late``: tries that ran out of time, once or now; ``memory``: of
+    Coq, in MB, from the beginning to the end; ``own``: of this process, before and after."""
+
+    tries: int
+    seconds: float
+    changed: int
+    late: int
+    memory: list[float]
+    own: tuple[float, float]
+
+
+def endure(options: CoqOptions, most: int, seconds: float, batch: int) -> Endured:
+    """Each state is known by its text and by what leads to it."""
+    env, own, first = CoqEnv(options), psutil.Process(), dict[tuple[int, str], Outcome]()
+    known = states(env)
+    numbers = {id(state): number for number, state in enumerate(known)}
+    memory, begun, changed, late, tries = [sum(env.memory_mb())], time.monotonic(), 0, 0, 0
+    before = own.memory_info().rss / 2**20
+    for part in batches(known, most, batch):
+        for (state, tactic), outcome in zip(part, env.step(part), strict=True):
+            expected = first.setdefault((numbers[id(state)], tactic), outcome)
+            is_late = any(isinstance(seen, Rejected) and seen.kind == "timeout" for seen in (expected, outcome))
+            late += is_late
+            changed += outcome != expected and not is_late
+        tries += len(part)
+        took = time.monotonic() - begun
+        if took > seconds * len(memory) / 10:
+            memory.append(sum(env.memory_mb()))
+            print(f"  {tries} tries, {took:.0f} s, {memory[-1]:.0f} MB", flush=True)
+        if took > seconds:
+            break
+    memory.append(sum(env.memory_mb()))
+    env.close()
+    return Endured(tries, time.monotonic() - begun, changed, late, memory, (before, own.memory_info().rss / 2**20))
+
+
+def show_endurance(seconds: float, batch: int) -> None:
+    found = endure(CoqOptions(header=HEADER), 1_000_000, seconds, batch)
+    print(
+        f"{found.tries} tries in {found.seconds:.0f} s: {found.changed} outcomes changed, {found.late} ran out of time; Coq's memory "
+        f"{found.memory[0]:.0f} MB before, {found.memory[-1]:.0f} MB after, at most {max(found.memory):.0f} MB; this process "
+        f"{found.own[0]:.0f} MB before, {found.own[1]:.0f} MB after"
+    )
+
+
 # ------------------------------------------------------------------------------------------------ waves over many theorems
 
 WAVES = 6
@@ -230,8 +285,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--files", nargs="*", default=["Lists.List", "Bool.Bool", "Arith.PeanoNat", "Sets.Powerset_facts"])
     parser.add_argument("--theorems", type=int, default=16)
+    parser.add_argument("--million", action="store_true", help="instead of all else")
+    parser.add_argument("--seconds", type=float, default=180.0, help="of the million tries, at most")
     parser.add_argument("--alive", type=int, default=4, help="processes for the waves, at most")
     args = parser.parse_args()
+    if args.million:
+        show_endurance(args.seconds, args.batch)
+        return
     if args.files:
         show_waves(args.files, args.theorems, args.alive)
     options = CoqOptions(header=HEADER, processes=args.processes)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sparring.config_prove import ProveRecipe
     from sparring.rundir import RunDir
 
+UNSANDBOXED = typer.Option("--allow-unsandboxed", help="Where there is no bubblewrap, run Coq with your own rights.")
 OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
 app = typer.Typer(
     add_completion=False,
@@ -205,7 +206,7 @@ def evaluate(
 
 
 @app.command(context_settings=OVERRIDES)
-def prove(
+def prove(  # noqa: PLR0913 - a command's options
     context: typer.Context,
     statement: Annotated[
         str, typer.Argument(help="As in 'forall p q, p \\/ q -> q \\/ p' or 'forall n, n + 0 = n'; or a Coq file, FILE.v.")
@@ -219,6 +220,7 @@ def prove(
     write: Annotated[
         bool, typer.Option(help="Put what is proved into the Coq file; without it only a patch is printed.")
     ] = False,
+    allow_unsandboxed: Annotated[bool, UNSANDBOXED] = False,
 ) -> None:
     """Prove one statement of the embedded logic, or the holes (Admitted, admit) of a Coq file.
 
@@ -228,7 +230,8 @@ def prove(
     if statement.endswith(".v"):
         from sparring.proving import fill_file
 
-        raise typer.Exit(0 if fill_file(Path(statement), run, theorem, write, context.args) else 1)
+        filled = fill_file(Path(statement), run, theorem, write, context.args, allow_unsandboxed)
+        raise typer.Exit(0 if filled else 1)
     from sparring.proving import describe, prove_statement
 
     if run is None:
@@ -275,13 +278,15 @@ def coq(
     out: Annotated[Path, OUT] = Path("coq.parquet"),
     jobs: Annotated[int, typer.Option(min=1, help="Files at a time.")] = 2,
     premises: Annotated[bool, typer.Option(help="Also which lemmas each tactic uses; takes half as long again.")] = True,
+    allow_unsandboxed: Annotated[bool, UNSANDBOXED] = False,
 ) -> None:
     """Proofs of Coq files, replayed by Coq. Killed, the same command goes on."""
     from sparring.console import ConsoleWatch, make_console
     from sparring.coq.trace import CoqTraceOptions, trace_coq
 
     names = [name.strip() for name in library.split(",") if name.strip()]
-    summary = trace_coq(names, out, ConsoleWatch(make_console()), CoqTraceOptions(jobs=jobs, premises=premises))
+    options = CoqTraceOptions(jobs=jobs, premises=premises, allow_unsandboxed=allow_unsandboxed)
+    summary = trace_coq(names, out, ConsoleWatch(make_console()), options)
     for line in summary.lines():
         typer.echo(line)
     typer.echo(f"written to {out}")

@@ -35,6 +35,8 @@ class Environment(Record):
     premises: Literal["none", "bm25", "dense", "mixture"] = "mixture"
     """How lemmas are found that may serve a goal: the environment's moves apply and rewrite with them. dense and mixture train a small
     encoder on the training proofs, once for all runs with the same trace."""
+    hints: Annotated[int, Field(ge=0)] = 0
+    """Premises shown to the flat prover before the state; 0: none."""
     processes: Count = 2
     """Coq processes; while tracing, files at a time."""
     tactic_timeout_s: Count = 5
@@ -42,6 +44,15 @@ class Environment(Record):
     """Of a process; one that takes more is ended and started anew."""
     allow_unsandboxed: bool = False
     """Let Coq run with your own rights where there is no bubblewrap."""
+
+    @field_validator("hints")
+    @classmethod
+    def _retrieved(cls, hints: int, info: ValidationInfo) -> int:
+        if hints and info.data.get("kind") == "kernel":
+            raise ValueError("is for env.kind coq: the kernel retrieves no premises; set it to 0 (--env.hints=0)")
+        if hints and info.data.get("premises") == "none":
+            raise ValueError("has nothing to show: env.premises is none; set that to mixture (--env.premises=mixture)")
+        return hints
 
 
 class Theorems(Record):

@@ -138,7 +138,8 @@ class Step:
     """One tactic that a search ran and that the environment accepted: ``state`` became ``result`` (``NO_GOALS`` if closed).
 
     ``target``: the state that the planner had asked for, where there was a planner; ``logprob`` is the candidate's
-    (nats); ``used``: part of the proof that was found.
+    (nats); ``used``: part of the proof that was found; ``hints``: what a flat prover is shown along with the state
+    (``Env.hints``), for steps that it may learn from.
     """
 
     state: str
@@ -148,6 +149,7 @@ class Step:
     target: str | None = None
     logprob: float = 0.0
     used: bool = False
+    hints: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -258,6 +260,11 @@ class Env(Protocol):
     def moves(self, goals: Goals) -> Sequence[str]:
         """Tactics worth a try on the first goal that nobody has to think of: found by the form of the goal, at the price of no
         model call. They may be refused; none where the environment has no idea."""
+        ...
+
+    def hints(self, goals: Goals) -> str:
+        """Lemmas that may serve the first goal, a line ``name : statement`` each, the best first; empty where the environment has
+        no idea."""
         ...
 
     def split(self, goals: Goals) -> list[Goals]:

@@ -1,7 +1,8 @@
 """What a prover is asked and what it answers, as text: shared by the search that asks and the learner that teaches.
 
-The forms are RiR's (OpenReview H5hePMXKht sec. 3). A planner's answer ends at ``STEP``, where the actor's begins: so one row teaches
-both, and who lets the planner go on has both answers in one go (``joint``).
+The forms are RiR's (OpenReview H5hePMXKht sec. 3), with premises before the state as in ReProver (arXiv 2306.15626 sec. 5).
+A planner's answer ends at ``STEP``, where the actor's begins: so one row teaches both, and who lets the planner go on has both answers in
+one go (``joint``).
 A state or a target may have several lines and is put in as it is. RiR's target is the whole next state; ``difference`` says less.
 """
 
@@ -11,12 +12,22 @@ from sparring.config_prove import TargetForm
 
 CURRENT, TARGET, STEP = ("[CURRENT GOAL]", "[TARGET GOAL]", "[PROOFSTEP]")
 LEMMA, THEOREM, CONJECTURE = ("[LEMMA]", "[THEOREM]", "[CONJECTURE]")
-MARKERS = (CURRENT, TARGET, STEP, LEMMA, THEOREM, CONJECTURE)
+PREMISES = "[PREMISES]"
+MARKERS = (CURRENT, TARGET, STEP, LEMMA, THEOREM, CONJECTURE, PREMISES)
 
 
-def flat_prompt(state: str) -> str:
-    """Answered by a tactic."""
-    return f"{CURRENT} {state} {STEP}"
+def flat_prompt(state: str, hints: str = "") -> str:
+    """Answered by a tactic. ``hints``: lemmas that may serve, a line each."""
+    shown = f"{PREMISES} {hints} " if hints else ""
+    return f"{shown}{CURRENT} {state} {STEP}"
+
+
+def fitting(hints: str, state: str, room: int) -> str:
+    """As many lines of ``hints``, from the first one on, as a flat prompt of at most ``room`` bytes has room for."""
+    lines = hints.splitlines()
+    while lines and size(flat_prompt(state, "\n".join(lines))) > room:
+        lines.pop()
+    return "\n".join(lines)
 
 
 def planner_prompt(state: str) -> str:

@@ -11,6 +11,8 @@ from pathlib import Path
 from sparring.config_prove import ProveRecipe
 from sparring.coq.filling import Filling, describe_report, prove_file
 from sparring.engines import Local
+from sparring.envs.coq_pool import CoqOptions
+from sparring.envs.coq_shop import AuditOptions
 from sparring.errors import SparringError
 from sparring.evaluate import last_policy
 from sparring.game import Attempt, Model, Task, Verdict, make_task, stable_hash
@@ -96,25 +98,30 @@ def _proof(answer: Answer, attempt: Attempt) -> Iterator[str]:
     yield ""
 
 
-def fill_file(path: Path, model: str | None, theorem: str | None, write: bool, overrides: Sequence[str]) -> bool:
+def fill_file(
+    path: Path, model: str | None, theorem: str | None, write: bool, overrides: Sequence[str], allow_unsandboxed: bool = False
+) -> bool:
     """Proves what can be proved of a Coq file's holes and prints what came of each; whether all of them were. See ``coq.filling``.
 
-    Without a model Coq's automation is searched alone: at most 200 tactics a hole, unless ``overrides`` say otherwise.
+    ``allow_unsandboxed``: as in ``sandbox.wrap``; the recipe may say so, too. Without a model Coq's automation is searched alone: at most
+    200 tactics a hole, unless ``overrides`` say otherwise.
     """
     if model is None:
         alone = ["--search.policy=moves", "--search.steps=200", "--search.calls=0"]
         recipe = parse_recipe(apply_overrides({"game": "prove"}, [*alone, *overrides]), "sparring prove")
         assert isinstance(recipe, ProveRecipe)
-        return _filled(path, recipe, ScriptedModel(lambda *_: ""), theorem, write)
+        return _filled(path, recipe, ScriptedModel(lambda *_: ""), theorem, write, allow_unsandboxed)
     policy, recipe = policy_of(model, overrides)
     with Local(recipe.policy).serve(policy) as served:
-        return _filled(path, recipe, served, theorem, write)
+        return _filled(path, recipe, served, theorem, write, allow_unsandboxed)
 
 
-def _filled(path: Path, recipe: ProveRecipe, model: Model, theorem: str | None, write: bool) -> bool:
+def _filled(path: Path, recipe: ProveRecipe, model: Model, theorem: str | None, write: bool, allow_unsandboxed: bool) -> bool:
+    audit = AuditOptions(allow_unsandboxed=allow_unsandboxed or recipe.env.allow_unsandboxed)
     how = Filling(
         solver=lambda env: prover_of(recipe, env),
         model=model,
+        options=CoqOptions(audit=audit),
         theorem=theorem,
         write=write,
         seed=recipe.run.seed,

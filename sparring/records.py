@@ -41,7 +41,7 @@ _TASK = pa.struct(
         ("meta", pa.string()),
     ]
 )
-_STEP = pa.struct(
+_STEP_BEFORE_HINTS = pa.struct(
     [
         ("state", pa.string()),
         ("tactic", pa.string()),
@@ -52,16 +52,28 @@ _STEP = pa.struct(
         ("used", pa.bool_()),
     ]
 )
-_ATTEMPT = pa.struct(
-    [
-        ("answer", pa.string()),
-        ("samples", pa.list_(_SAMPLE)),
-        ("fault", pa.string()),
-        ("steps", pa.list_(_STEP)),
-        ("stats", pa.string()),
-    ]
-)
+_STEP = pa.struct([*_STEP_BEFORE_HINTS, ("hints", pa.string())])
+
+
+def _attempt_type(step: pa.DataType) -> pa.DataType:
+    return pa.struct(
+        [
+            ("answer", pa.string()),
+            ("samples", pa.list_(_SAMPLE)),
+            ("fault", pa.string()),
+            ("steps", pa.list_(step)),
+            ("stats", pa.string()),
+        ]
+    )
+
+
 _VERDICT = pa.struct([("score", pa.float64()), ("solved", pa.bool_()), ("fault", pa.string()), ("note", pa.string())])
+
+
+def _bouts_schema(step: pa.DataType) -> pa.Schema:
+    return pa.schema([("task", _TASK), ("attempts", pa.list_(_attempt_type(step))), ("verdicts", pa.list_(_VERDICT))])
+
+
 _LESSON = [
     ("kind", pa.string()),
     ("task", pa.string()),
@@ -155,14 +167,17 @@ class Kind(Generic[T]):
     schema: pa.Schema
     to_row: Callable[[T], Row]
     from_row: Callable[[Mapping[str, Any]], T]
+    older: tuple[pa.Schema, ...] = ()
+    """Schemas of files that earlier versions wrote; what they lack has its default."""
 
 
 TASKS: Kind[Task] = Kind(name="tasks", schema=pa.schema(list(_TASK)), to_row=_task_row, from_row=_task)
 BOUTS: Kind[Bout] = Kind(
     name="bouts",
-    schema=pa.schema([("task", _TASK), ("attempts", pa.list_(_ATTEMPT)), ("verdicts", pa.list_(_VERDICT))]),
+    schema=_bouts_schema(_STEP),
     to_row=_bout_row,
     from_row=_bout,
+    older=(_bouts_schema(_STEP_BEFORE_HINTS),),
 )
 LESSONS: Kind[Lesson] = Kind(name="lessons", schema=pa.schema(_LESSON), to_row=_lesson_row, from_row=_lesson)
 
@@ -179,7 +194,7 @@ def read_parquet(path: Path, kind: Kind[T]) -> list[T]:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             table = file.read(use_threads=False)  # a shard is small
-        if not table.schema.equals(kind.schema):
+        if not any(table.schema.equals(schema) for schema in (kind.schema, *kind.older)):
             raise pa.ArrowInvalid(f"its columns are {', '.join(table.schema.names)}")
     except (FileNotFoundError, PermissionError) as error:
         raise SparringError(f"{path} cannot be read: {error.strerror}; make it readable (chmod -R u+r)") from None

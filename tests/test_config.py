@@ -226,6 +226,18 @@ def test_sizes_that_no_network_has(policy: dict[str, int], words: str):
     assert words in refused({"game": "prove", "policy": policy})
 
 
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        ({"hints": 8}, "env.hints = 8 is for env.kind coq: the kernel retrieves no premises; set it to 0 (--env.hints=0)"),
+        ({"kind": "coq", "premises": "none", "hints": 8}, "env.hints = 8 has nothing to show: env.premises is none"),
+        ({"kind": "coq", "hints": -1}, "env.hints = -1 should be greater than or equal to 0"),
+    ],
+)
+def test_hints_need_premises(env: dict[str, object], words: str):
+    assert words in refused({"game": "prove", "env": env, "creator": {"kind": "none"}})
+
+
 def test_sizes_that_a_network_has():
     found = parse_recipe({"game": "prove", "policy": {"hidden": 512, "layers": 12, "heads": 8, "vocabulary": 16384}}).policy
     assert isinstance(found, ProvePolicy)

@@ -7,24 +7,28 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
-from threading import Lock
+from threading import Lock, Timer
 from typing import Any
 
 import psutil
 import pytest
 
 from sparring.envs.coq import CoqEnv
+from sparring.envs.coq_files import find_sources, theorems_of
 from sparring.envs.coq_pool import CoqOptions, command
 from sparring.envs.coq_share import Group, Root, nearest, share
-from sparring.envs.coqtop import Coqtop, Failed, Try
+from sparring.envs.coq_shop import AuditOptions, library_of
+from sparring.envs.coq_theorems import task_of
+from sparring.envs.coqtop import Coqtop, Failed, Try, View
 from sparring.envs.process import Limits, ProcessDied
 from sparring.envs.sandbox import available
 from sparring.errors import SparringError
 from sparring.game import Goals, Outcome, Proved, Rejected, make_task
 from sparring.solvers.budget import Budget, Spent
-from sparring.solvers.search import Proposal, Rules, Search
+from sparring.solvers.search import Hints, Proposal, Rules, Search
 from sparring.solvers.theorem import Candidate
 
 pytestmark = [
@@ -144,6 +148,50 @@ def test_a_context_comes_first(env: CoqEnv):
     assert one(env, state, "intros α β; split; [ apply same | apply Nat.add_0_r ]") == Proved()
     assert started(env, "True").text == "⊢ True"
     assert env.check(make_task("forall y z : A, y ≡ z", context=context), "intros y z\napply same").solved
+
+
+def test_a_text_that_names_itself(env: CoqEnv):
+    """The theorem's name and its file say what it is called; the audit compiles it under that name, too."""
+    context = "Definition one := 1. Module In. Definition two := Base.one + Mine.Base.one. End In. Axiom odd : Base.one = 3."
+    task = make_task("Base.In.two = 2", context=context, meta={"full_name": "Mine.Base.In.f", "file_path": "src/Base.v"})
+    assert "Base.one" in refusal(env.start(make_task(task.text, context=context)))
+    state = env.start(task)
+    assert isinstance(state, Goals)
+    assert one(env, state, "exact (eq_refl : Mine.Base.In.two = 2)") == Proved()
+    assert env.check(task, "exact (eq_refl : Mine.Base.In.two = 2)").solved
+    false = replace(task, text="Base.one = 3")
+    assert "axioms that are not allowed: odd" in env.check(false, "exact Base.odd").note
+    allowed = CoqEnv(CoqOptions(audit=AuditOptions(axioms=("Mine.Base.odd",))))
+    assert allowed.check(false, "exact Base.odd").solved
+    allowed.close()
+    assert started(env, "True").text == "⊢ True", "another process, under the usual name"
+    assert one(env, state, "reflexivity") == Proved()
+
+
+def test_coqs_own_first_files_need_their_names(env: CoqEnv):
+    """``rewrite`` asks for the library of setoids, except in the files that this library is made of."""
+    [source] = find_sources(["Classes.Morphisms_Prop"])
+    task = task_of(next(found for found in theorems_of(source) if found.full_name.endswith(".well_founded_morphism")))
+    assert task is not None
+    assert isinstance(env.start(task), Goals)
+    assert isinstance(env.start(replace(task, meta={})), Rejected)
+    assert "incomplete" in env.check(task, "idtac").note
+
+
+@pytest.mark.parametrize(
+    ("full_name", "file_path", "library"),
+    [
+        ("Coq.Lists.List.f", "theories/Lists/List.v", "Coq.Lists.List"),
+        ("Coq.Lists.List.List.f", "theories/Lists/List.v", "Coq.Lists.List"),
+        ("Mine.Base.In.Base.f", "src/Base.v", "Mine.Base"),
+        ("Base.f", "Base.v", "Base"),
+        ("Base.f", "Other.v", ""),
+        ("f", "f.v", ""),
+        ("", "", ""),
+    ],
+)
+def test_what_a_text_is_called(full_name: str, file_path: str, library: str):
+    assert library_of(full_name, file_path) == library
 
 
 @pytest.mark.parametrize(
@@ -269,6 +317,45 @@ def test_who_misses_the_soft_limit_is_interrupted_in_its_sandbox(coqtop: Coqtop,
     assert coqtop.child.interrupts == 1
 
 
+def test_an_interrupt_that_was_meant_for_another_one_is_not_believed(coqtop: Coqtop):
+    limits = Limits(interrupt_s=20, kill_s=30, memory_mb=4000)
+    assert coqtop.move(["Goal 1 = 1 -> True."], limits) is None
+    below = psutil.Process(coqtop.child.pid).children(recursive=True)
+    Timer(1.0, os.kill, (below[-1].pid, signal.SIGINT)).start()
+    stopped, shown = coqtop.try_each(1, [Try(f"1: ( {DIVERGING[1]} )."), Try("1: ( intro ).")], 3, limits)
+    assert isinstance(stopped, Failed)
+    assert stopped.reason == "Timeout!", "it has its time again"
+    assert isinstance(shown, View)
+
+
+def test_what_follows_a_tactic_that_leaves_many_goals(coqtop: Coqtop):
+    """Coq is asked more about these, at a time when the next tactic is on its way."""
+    limits = Limits(interrupt_s=20, kill_s=20, memory_mb=4000)
+    goal = "Goal (exists n, n = 3 /\\ 0 <= n) /\\ (1 = 1 /\\ 2 = 2)."
+    tactics = [
+        "split",
+        "idtac",
+        "split; [ | split ]",
+        "split; [ eexists; split | ]",
+        "nonsense",
+        "split; [ exists 3 | ]",
+        "left",
+        "split",
+    ]
+    tries = [Try(f"1: ( {tactic} ).") for tactic in tactics]
+    assert coqtop.move([goal], limits) is None
+    alone = [next(coqtop.try_each(1, [trying], 5, limits)) for trying in tries]
+    fresh = Coqtop(command(CoqOptions(), Path.cwd()), Path.cwd(), limits)
+    try:
+        assert fresh.move([goal], limits) is None
+        for _ in range(2):  # the second time it is known which ones leave many goals
+            assert list(fresh.try_each(1, tries, 5, limits)) == alone
+            assert fresh.position == [goal, tries[-1].sentence]
+    finally:
+        fresh.close()
+    assert [seen.apart for seen in alone if isinstance(seen, View)] == [True, True, True, False, True, True]
+
+
 def test_who_misses_that_too_is_killed(coqtop: Coqtop):
     coqtop.move(["Goal True."], Limits(interrupt_s=20, kill_s=20, memory_mb=4000))
     with pytest.raises(ProcessDied) as died:
@@ -332,7 +419,7 @@ LINES = {
 }  # fmt: skip
 
 
-def listing(states: Sequence[str], retry: int) -> list[Proposal]:
+def listing(states: Sequence[str], hints: Hints, retry: int) -> list[Proposal]:
     """Every line whose key is in the state, worst first."""
     found = [[line for key, lines in LINES.items() if key in state for line in lines] for state in states]
     return [

@@ -16,12 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sparring.coq.compile import project_of
 from sparring.coq.filling import Filling, Report, Result, describe_report, prove_file
 from sparring.coq.flat import Unit, find_units
 from sparring.coq.holes import scan
 from sparring.coq.partial import best_part
 from sparring.coq.patch import Block, apply_edits, as_block, edits_of, lay_out, unified_diff, write_file
 from sparring.envs.coq_pool import CoqOptions
+from sparring.envs.process import Child, Limits
 from sparring.envs.sandbox import available
 from sparring.errors import SparringError
 from sparring.game import Attempt, Env, Model, Sampling, Solver, Step, Task
@@ -105,7 +107,7 @@ Proof. exact I. Qed."""
 PROVED = {"plain", "in_section", "selected", "bullets", "left_open", "inst"}
 
 
-def prover(say: Callable[[str], str] = lambda prompt: "", moves: int = 32, steps: int = 60) -> Callable[[Env], Solver]:
+def prover(say: Callable[[str], str] = lambda prompt: "", moves: int = 6, steps: int = 60) -> Callable[[Env], Solver]:
     """Searches with Coq's automation alone, unless a model is given something to say."""
     rules = Rules(budget=Budget(steps=steps), moves=moves)
     return lambda env: Prover(env=env, rules=rules, policy=Flat(actor=Sampling(n=8, beam=True, max_new_tokens=200)))
@@ -400,13 +402,35 @@ class TestCases:
         assert "this is data" in "\n".join(describe_report(asked))
 
 
+class TestContexts:
+    pytestmark = real
+
+    def test_the_context_is_loaded_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        """By the scan, and by the search, which leaves proofs out."""
+        said: list[bytes] = []
+        send = Child.send
+
+        def listening(self: Child, data: bytes, limits: Limits) -> None:
+            said.append(data)
+            send(self, data, limits)
+
+        monkeypatch.setattr(Child, "send", listening)
+        text = "Require Import Arith.\nLemma done : True.\nProof. exact I. Qed.\n"
+        text += "".join(f"Lemma a{n} : {n} = {n} /\\ True.\nProof. split. admit. exact I. Admitted.\n" for n in range(4))
+        report = fill(tmp_path / "F.v", text)
+        assert [status for _, status in statuses(report)] == ["proved"] * 4
+        assert sum(b">Require Import Arith." in data for data in said) == 2
+        assert sum(b">Lemma done" in data for data in said) == 2
+        assert sum(b">Lemma a0 " in data for data in said) == 2
+
+
 class TestProjects:
     pytestmark = real
 
     @pytest.fixture
     def project(self, tmp_path: Path) -> Path:
         (tmp_path / "theories").mkdir()
-        (tmp_path / "_CoqProject").write_text("-Q theories Mine # the library\n-arg -w -arg all\ntheories/Base.v\n")
+        (tmp_path / "_CoqProject").write_text('-Q theories Mine # the library\n-arg "-w none" -arg -time\ntheories/Base.v\n')
         (tmp_path / "theories" / "Base.v").write_text(
             "Definition odd_one := 3.\nLemma base : odd_one = 3. Proof. reflexivity. Qed.\nOpaque odd_one.\n"
         )
@@ -419,7 +443,34 @@ class TestProjects:
         report = fill(project / "theories" / "Use.v", self.TEXT, model_of("exact base"), solver=prover(moves=0), write=True)
         assert only(report).status == "proved"
         assert "  - exact base.\n  - exact I.\nQed.\n" in (project / "theories" / "Use.v").read_text()
-        assert "not used of _CoqProject: -w, all" in report.notes
+        assert "not used of _CoqProject: -time" in report.notes
+
+    def test_flags_reach_the_programs_that_know_them(self, project: Path, monkeypatch: pytest.MonkeyPatch):
+        """``-noinit``: without it there is a ``nat`` from the beginning; coqchk does not know it. ``-impredicative-set`` is for all."""
+        (project / "plugins").mkdir()
+        with (project / "_CoqProject").open("a") as file:
+            file.write("-I plugins\n-arg -noinit -arg -impredicative-set\n")
+        text = (
+            "Fail Check nat.\nRequire Import Coq.Init.Prelude.\nDefinition big : Set := forall A : Set, A -> A.\n"
+            "Definition bigger : big := fun A a => a.\nCheck bigger big.\nLemma a : forall P : Prop, P -> P.\nAdmitted.\n"
+        )
+        found = project_of(project / "theories" / "Use.v")
+        assert found.compiler_flags[:3] == ("-w", "none", "-noinit")
+        assert "-I" in found.compiler_flags
+        assert "-impredicative-set" in found.flags
+        tactics = model_of("exact (fun P h => h)")
+        assert only(fill(project / "theories" / "Use.v", text, tactics, solver=prover(moves=0))).status == "proved"
+
+    @pytest.mark.parametrize("flag", ["-type-in-type", "-load-vernac-source x.v", "-unset 'Guard Checking'", "-top Evil", "-w"])
+    def test_flags_that_are_dangerous_are_refused(self, project: Path, flag: str):
+        (project / "_CoqProject").write_text(f'-Q theories Mine\n-arg "{flag}"\n')
+        with pytest.raises(SparringError, match=rf"_CoqProject has Coq started with {flag.split()[0]}.*take it out"):
+            fill(project / "theories" / "Use.v", "Lemma a : True.\nAdmitted.\n")
+
+    def test_a_file_that_names_itself(self, project: Path):
+        text = "Definition one := 1.\nLemma a : Own.one = 1.\nAdmitted.\nLemma b : Mine.Own.one = Own.one.\nAdmitted.\n"
+        report = fill(project / "theories" / "Own.v", text)
+        assert statuses(report) == [("a", "proved"), ("b", "proved")]
 
     def test_what_is_not_built_is_said(self, project: Path):
         with pytest.raises(SparringError, match=r"Use\.v, line 1: .*build what it requires first \(make\)"):

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparring.config_prove import TargetForm
-from sparring.game import Sample, Sampling, Scored
+from sparring.config_prove import Lore, Roles, TargetForm
+from sparring.game import Attempt, Bout, Sample, Sampling, Scored, Verdict, make_task
+from sparring.learners.roles import search_lessons
 from sparring.models.scripted import ScriptedModel
 from sparring.prompts import (
     actor_prompt,
+    fitting,
     flat_prompt,
     is_target,
     joint_completion,
     one_line,
     planner_completion,
     planner_prompt,
+    size,
     split_joint,
 )
 from sparring.solvers.budget import Budget
@@ -77,10 +82,19 @@ def rounded(policy: Policy, model: Told, *states: str) -> list[list[tuple[str, f
 
 def test_the_prompts_to_the_letter():
     assert flat_prompt("s") == "[CURRENT GOAL] s [PROOFSTEP]"
+    assert flat_prompt("s", "a : p\nb : q") == "[PREMISES] a : p\nb : q [CURRENT GOAL] s [PROOFSTEP]"
     assert planner_prompt("s") == "[CURRENT GOAL] s [TARGET GOAL]"
     assert actor_prompt("s", "t") == "[CURRENT GOAL] s [TARGET GOAL] t [PROOFSTEP]"
     assert planner_completion("t") == "t [PROOFSTEP]"
     assert joint_completion("t", "simp") == "t [PROOFSTEP] simp"
+
+
+@given(st.lists(st.text(alphabet="ab ⊢", min_size=1).map("x : {}".format), max_size=5), st.text(max_size=9), st.integers(0, 120))
+def test_as_many_hints_as_fit(lines: list[str], state: str, room: int):
+    found = fitting("\n".join(lines), state, room).splitlines()
+    assert found == lines[: len(found)]
+    assert not found or size(flat_prompt(state, "\n".join(found))) <= room
+    assert found == lines or size(flat_prompt(state, "\n".join(lines[: len(found) + 1]))) > room
 
 
 @pytest.mark.parametrize("text", ["t", "t [PROOFSTEP]", " [PROOFSTEP] simp", ""])
@@ -409,3 +423,92 @@ def test_a_goal_too_long_to_ask_about_gets_neither_moves_nor_answers():
     ((attempt,),) = prover.attempt(tasks("x"), ScriptedModel(random_player), 0)
     assert attempt.stats["status"] == "exhausted"
     assert attempt.stats["depth"] == 60
+
+
+# ---------------------------------------------------------------------------------------------- hints
+
+LEMMAS = {"sum": "one : a\ntwo : b", "right": "three : c", "left": "four : d", "base": "five : e", "sum2": "six : f"}
+
+
+@dataclass
+class Overheard:
+    """A model that remembers what each role was asked to write."""
+
+    model: ScriptedModel
+    asked: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def sample(self, prompts: Sequence[str], how: Sampling, *, role: str, seed: int) -> list[list[Sample]]:
+        self.asked[role].update(prompts)
+        return self.model.sample(prompts, how, role=role, seed=seed)
+
+    def score(self, pairs: Sequence[tuple[str, str]], *, role: str) -> list[Scored]:
+        return self.model.score(pairs, role=role)
+
+
+def hinted(hints: bool, preset: str = "mixture", **rules: Any) -> tuple[Attempt, Overheard, ToyEnv]:
+    env, model = ToyEnv(TABLE, suggested=SUGGESTED, lemmas=LEMMAS), Overheard(ScriptedModel(random_player))
+    how = Rules(**{"budget": Budget(calls=2000), "retries": 20, "hints": hints, "clock": no_time, **rules})
+    ((attempt,),) = Prover(env=env, policy=small(PRESETS[preset]), rules=how).attempt(tasks("sum"), model, 3)
+    return attempt, model, env
+
+
+@pytest.mark.parametrize("moves", [0, 2])
+def test_hints_reach_the_flat_prover_alone(moves: int):
+    attempt, model, env = hinted(True, moves=moves)
+    assert attempt.stats["status"] == "proved"
+    assert {"flat", "planner", "actor"} <= model.asked.keys()
+    assert flat_prompt("sum", LEMMAS["sum"]) in model.asked["flat"]
+    assert model.asked["flat"] <= {flat_prompt(goal, LEMMAS.get(goal, "")) for goal in TABLE}
+    assert not any("[PREMISES]" in prompt for role in ("planner", "actor") for prompt in model.asked[role])
+    assert len(set(env.hinted)) == len(env.hinted), "looked up once for a goal"
+
+
+def test_steps_of_a_proof_have_the_hints_of_their_goals_whoever_named_them():
+    attempt, _, _ = hinted(True, moves=4)
+    used = [step for step in attempt.steps if step.used]
+    assert "move" in {step.role for step in used}
+    assert [step.hints for step in used] == [LEMMAS[step.state] for step in used]
+    lessons = search_lessons(
+        [Bout(task=make_task("sum"), attempts=(attempt,), verdicts=(Verdict(score=1.0, solved=True),))], Roles(), Lore(), 0
+    )
+    prompts = {lesson.prompt for lesson in lessons}
+    assert {flat_prompt(step.state, step.hints) for step in used} <= prompts
+    assert not {flat_prompt(step.state) for step in used} & prompts
+
+
+def test_hints_are_looked_up_for_what_is_asked_or_taught_and_for_nothing_else():
+    attempt, _, env = hinted(True, preset="rir")
+    assert set(env.hinted) == {step.state for step in attempt.steps if step.used}
+    lost = Prover(env=env, policy=small(PRESETS["rir"]), rules=Rules(budget=Budget(calls=20), hints=True, clock=no_time))
+    env.hinted.clear()
+    lost.attempt(tasks("false"), ScriptedModel(random_player), 3)
+    assert env.hinted == []
+
+
+def test_without_the_option_nothing_changes():
+    attempt, model, env = hinted(False)
+    assert env.hinted == []
+    assert not any("[PREMISES]" in prompt for prompts in model.asked.values() for prompt in prompts)
+    assert {step.hints for step in attempt.steps} == {""}
+    bare = Prover(
+        env=ToyEnv(TABLE), policy=small(PRESETS["mixture"]), rules=Rules(budget=Budget(calls=2000), retries=20, clock=no_time)
+    )
+    assert bare.attempt(tasks("sum"), ScriptedModel(random_player), 3) == [(attempt,)]
+
+
+def test_hints_give_way_to_the_state():
+    room = size(flat_prompt("sum", "one : a"))
+    _, model, _ = hinted(True, preset="flat", max_bytes=room)
+    assert flat_prompt("sum", "one : a") in model.asked["flat"]
+    _, model, _ = hinted(True, preset="flat", max_bytes=room - 1)
+    assert flat_prompt("sum") in model.asked["flat"]
+
+
+def test_looking_up_hints_is_the_environment_s_time():
+    ticks = itertools.count()
+    rules = Rules(budget=Budget(calls=1), hints=True, clock=lambda: float(next(ticks)))
+    prover = Prover(env=ToyEnv({"s": {"ring": ()}}, lemmas={"s": "a : b"}), rules=rules, policy=Flat(actor=TWO))
+    ((attempt,),) = prover.attempt(tasks("s"), Told({flat_prompt("s", "a : b"): [("ring", (-1.0,))]}), 0)
+    stats = attempt.stats
+    assert (stats["env_s"], stats["actor_s"], attempt.answer) == (3.0, 1.0, "ring")  # a start, a look-up and a batch
+    assert stats["total_s"] == stats["planner_s"] + stats["actor_s"] + stats["env_s"] + stats["other_s"]

@@ -11,7 +11,7 @@ import pytest
 
 from sparring.solvers.budget import Budget, Spent
 from sparring.solvers.choose import ALGORITHMS
-from sparring.solvers.search import Proposal, Rank, Reached
+from sparring.solvers.search import Hints, Proposal, Rank, Reached
 from sparring.solvers.theorem import Candidate
 from tests.toy_env import REFUSED, Table, ToyEnv
 from tests.toy_search import likes, listing, nothing, search
@@ -34,7 +34,7 @@ HINTS = {"top": ("split",), "easy": ("done", "odd"), "hard": ("odd",), "last": (
 def test_a_goal_that_a_move_closes_is_put_to_no_model(algorithm: Any, rank: Rank | None):
     asked: list[str] = []
 
-    def expand(states: Sequence[str], retry: int) -> list[Proposal]:
+    def expand(states: Sequence[str], hints: Hints, retry: int) -> list[Proposal]:
         asked.extend(states)
         found = [Candidate(tactic="guess", score=-1.0, role="flat", logprob=-1.0)]
         return [Proposal(candidates=found, spent=Spent(calls=1)) for _ in states]
@@ -128,7 +128,7 @@ def test_of_several_ways_to_a_state_the_first_is_kept():
 
 
 def test_a_ranked_move_is_as_likely_as_where_it_led():
-    def expand(states: Sequence[str], retry: int) -> list[Proposal]:
+    def expand(states: Sequence[str], hints: Hints, retry: int) -> list[Proposal]:
         found = [
             Candidate(tactic="b", score=-4.0, role="actor", target="its own", logprob=-5.0),
             Candidate(tactic="e", score=-6.0, role="flat", logprob=-7.0),

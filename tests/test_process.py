@@ -35,6 +35,10 @@ def start() -> Iterator[Start]:
         child.close()
 
 
+READY = "print(end='<end>', flush=True)\n"
+"""An answer before any question: the program has come this far."""
+
+
 def died(child: Child, limits: Limits, data: bytes = b"x\n") -> ProcessDied:
     with pytest.raises(ProcessDied) as caught:
         child.ask(data, 1, limits)
@@ -86,8 +90,27 @@ def test_a_sleeper_is_interrupted_and_goes_on(start: Start):
     assert child.interrupts == 1
 
 
+def test_a_question_may_wait_behind_another_one(start: Start):
+    """Its time runs from the first one's answer on, and an interrupt is for the one that took too long."""
+    sleeper = "import sys, time\nfor line in sys.stdin:\n    try:\n        time.sleep(float(line))\n        said = 'slept'\n"
+    child = start(sleeper + "    except KeyboardInterrupt:\n        said = 'woken'\n    print(said, end='<end>', flush=True)")
+    limits = Limits(interrupt_s=2, kill_s=20, memory_mb=1000)
+    for seconds in (b"1.2\n", b"1.2\n"):
+        child.send(seconds, limits)
+    assert [child.receive(1), child.interrupted] == [[b"slept"], False]
+    assert not child.ready
+    assert [child.receive(1), child.interrupted] == [[b"slept"], False]
+    assert child.ready
+    for seconds in (b"50\n", b"0.1\n"):
+        child.send(seconds, limits)
+    assert [child.receive(1), child.interrupted] == [[b"woken"], True]
+    assert [child.receive(1), child.interrupted] == [[b"slept"], False]
+    assert child.interrupts == 1
+
+
 def test_who_ignores_the_interrupt_is_killed(start: Start):
-    child = start("import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: time.sleep(1)")
+    child = start(f"import signal, sys, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n{READY}while True: time.sleep(1)")
+    child.ask(b"", 1, LIMITS)
     begun = time.monotonic()
     found = died(child, SOON)
     assert found.cause == "time"
@@ -97,8 +120,9 @@ def test_who_ignores_the_interrupt_is_killed(start: Start):
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_a_babbler_is_killed(start: Start, stream: str):
-    deaf = "import signal, sys, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    deaf = f"import signal, sys, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n{READY}"
     child = start(f"{deaf}while True:\n    print('bla', file=sys.{stream})\n    time.sleep(0.0001)")
+    child.ask(b"", 1, LIMITS)
     assert died(child, SOON).cause == "time"
 
 

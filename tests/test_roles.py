@@ -1,5 +1,7 @@
 """Proof steps as lessons: what each role learns from a step, from a search, and from what was learned before."""
 
+from dataclasses import replace
+
 import pytest
 
 from sparring.config_prove import Lore, Roles
@@ -64,6 +66,16 @@ def test_traces_teach_every_role_every_step():
 def test_hindsight_teaches_what_a_tactic_reaches_and_not_to_play_it():
     assert [demo.prompt for demo in hindsight_demos(STEP, Roles(), 0.5)] == [planner_prompt(STEP.state)]
     assert [demo.weight for demo in hindsight_demos(STEP, Roles(), 0.5)] == [4.0]
+
+
+def test_only_the_flat_prover_learns_with_hints():
+    hints = "p_comm : p /\\ q -> q /\\ p\ntwo : q"
+    shown = replace(STEP, hints=hints)
+    flat, *others = role_demos(shown, APART)
+    plain, *same = role_demos(STEP, APART)
+    assert flat == replace(plain, prompt=f"[PREMISES] {hints} [CURRENT GOAL] ⊢ p -> p [PROOFSTEP]")
+    assert others == same
+    assert [*hindsight_demos(shown, Roles(), 0.5)] == [*hindsight_demos(STEP, Roles(), 0.5)]
 
 
 USED = Step(state="h : p\n⊢ p", tactic="exact h", result=NO_GOALS, role="actor", target="no  goals", used=True)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis
@@ -20,7 +21,7 @@ import pytest
 
 from sparring import records, rundir
 from sparring.errors import SparringError
-from sparring.game import Attempt, Bout, Demo, Lesson, Pair, Sample, Task, Verdict, make_task
+from sparring.game import Attempt, Bout, Demo, Lesson, Pair, Sample, Step, Task, Verdict, make_task
 from sparring.records import BOUTS, LESSONS, TASKS, read_parquet, write_parquet
 from sparring.rundir import RunDir, commit, commit_text
 
@@ -424,6 +425,20 @@ def test_a_score_that_is_no_number_comes_back(tmp_path: Path):
     verdict = Verdict(score=math.nan, solved=False, fault="score is nan")
     write_parquet(path, [Bout(task=make_task("a"), attempts=(), verdicts=(verdict,))], BOUTS)
     assert math.isnan(read_parquet(path, BOUTS)[0].verdicts[0].score)
+
+
+def test_bouts_of_before_steps_had_hints_are_read(tmp_path: Path):
+    step = Step(state="s", tactic="t", result="no goals", role="flat", logprob=-0.5, used=True)
+    bout = replace(BOUT, attempts=(Attempt(answer="t", steps=(step,)), Attempt(answer="")))
+    write_parquet(tmp_path / "new", [bout], BOUTS)
+    rows = pq.read_table(tmp_path / "new").to_pylist()
+    for attempt in rows[0]["attempts"]:
+        for row in attempt["steps"]:
+            del row["hints"]
+    (older,) = BOUTS.older
+    assert "hints" not in str(older)
+    pq.write_table(pa.Table.from_pylist(rows, schema=older), tmp_path / "old", write_page_checksum=True)
+    assert read_parquet(tmp_path / "old", BOUTS) == [bout]
 
 
 def test_equal_records_are_equal_bytes(tmp_path: Path):

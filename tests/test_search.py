@@ -14,7 +14,7 @@ from sparring.game import NO_GOALS, Goals, Step
 from sparring.solvers.budget import Budget, Spent
 from sparring.solvers.choose import ALGORITHMS, BestFirst, Mcts
 from sparring.solvers.render import render
-from sparring.solvers.search import Proposal, Rank
+from sparring.solvers.search import Hints, Proposal, Rank
 from sparring.solvers.theorem import MAX_SCRIPT_LINES, Candidate
 from sparring.solvers.tree import Tree
 from tests.toy_env import FAULT, REFUSED, TIMEOUT, Table, ToyEnv, provable, tasks
@@ -72,9 +72,9 @@ def test_one_request_and_one_batch_a_wave_for_all_theorems():
     asked: list[list[str]] = []
     inner = listing(SMALL)
 
-    def expand(states: Sequence[str], retry: int) -> list[Proposal]:
+    def expand(states: Sequence[str], hints: Hints, retry: int) -> list[Proposal]:
         asked.append([*states])
-        return inner(states, retry)
+        return inner(states, hints, retry)
 
     env = ToyEnv(SMALL)
     search(env, "and", "left", expand=expand)
@@ -157,7 +157,7 @@ def test_a_long_proof_needs_no_deep_stack(algorithm: Any):
 
 
 def test_equal_tactics_are_run_once():
-    def expand(states: Sequence[str], retry: int) -> list[Proposal]:
+    def expand(states: Sequence[str], hints: Hints, retry: int) -> list[Proposal]:
         found = [Candidate(tactic=text, score=-1.0, role="flat") for text in ("rw  h", " rw h\n", "rw h", "simp")]
         return [Proposal(candidates=found, spent=Spent(calls=4)) for _ in states]
 
@@ -172,7 +172,7 @@ def test_goals_are_expanded_again_when_nothing_else_is_left(algorithm: Any):
     asked: list[tuple[list[str], int]] = []
     late = {("a", 0): "to b", ("b", 1): "end"}
 
-    def expand(states: Sequence[str], retry: int) -> list[Proposal]:
+    def expand(states: Sequence[str], hints: Hints, retry: int) -> list[Proposal]:
         asked.append(([*states], retry))
         found = [[Candidate(tactic=late.get((state, retry), "nothing"), score=-1.0, role="flat")] for state in states]
         return [Proposal(candidates=each, spent=Spent(calls=1)) for each in found]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -11,8 +13,8 @@ import pytest
 from sparring.config_prove import ProveRecipe
 from sparring.envs.sandbox import available
 from sparring.errors import SparringError
-from sparring.game import Goals
-from sparring.games.prove import read_traces, theorems
+from sparring.game import Demo, Goals, Sample, Sampling, Scored
+from sparring.games.prove import prover_of, read_traces, taught, theorems
 from sparring.games.theories import CoqTheory, KernelTheory, theory_of
 from sparring.judges.program import check_judge
 from sparring.judges.proof import ProofJudge
@@ -29,11 +31,21 @@ coq = [
 FILE = "".join(f"Lemma f{n} : {n} + 0 = {n}.\nProof. simpl. reflexivity. Qed.\n" for n in range(12))
 
 
-def recipe_of(folder: Path, **sections: dict[str, object]) -> ProveRecipe:
+def recipe_of(
+    folder: Path, files: Mapping[str, str] | None = None, how: Mapping[str, object] | None = None, **sections: dict[str, object]
+) -> ProveRecipe:
     (folder / "src").mkdir()
-    (folder / "src" / "Sums.v").write_text(FILE)
+    for name, text in (files or {"Sums": FILE}).items():
+        (folder / "src" / f"{name}.v").write_text(text)
     (folder / "_CoqProject").write_text("-Q src Mine\n")
-    env = {"kind": "coq", "library": [str(folder)], "trace": str(folder / "out" / "trace.parquet"), "processes": 1}
+    env = {
+        "kind": "coq",
+        "library": [str(folder)],
+        "trace": str(folder / "out" / "trace.parquet"),
+        "processes": 1,
+        "premises": "none",
+        **(how or {}),
+    }
     recipe = parse_recipe({"game": "prove", "env": env, "creator": {"kind": "none"}, **sections})
     assert isinstance(recipe, ProveRecipe)
     return recipe
@@ -79,3 +91,65 @@ def tell(theory: CoqTheory, recipe: ProveRecipe, tmp_path: Path) -> None:
     ]
     with pytest.raises(SparringError, match=r"'forall n, n = ' is no statement: "):
         theory.read("forall n, n = ")
+
+
+BASE = "".join(f"Lemma plus{n} m : m = {n} -> m + {n} = {n} + m.\nProof. intros ->. reflexivity. Qed.\n" for n in range(3))
+MAIN = "From Mine Require Import Base.\n" + "".join(
+    f"Lemma use{n} : {n} + {n} = {n} + {n}.\nProof. apply plus{n}. reflexivity. Qed.\n" for n in range(3)
+)
+
+
+SUM = "plus{0} : forall m : nat, m = {0} -> m + {0} = {0} + m"
+
+
+class Trusting:
+    """A model that applies the first lemma that it is shown."""
+
+    def sample(self, prompts: Sequence[str], how: Sampling, *, role: str, seed: int) -> list[list[Sample]]:
+        shown = [re.match(r"\[PREMISES\] (\S+) : ", prompt) for prompt in prompts]
+        tactics = [("reflexivity", f"apply {found[1]}") if found else ("fail",) for found in shown]
+        return [[Sample(role=role, text=tactic) for tactic in each] for each in tactics]
+
+    def score(self, pairs: Sequence[tuple[str, str]], *, role: str) -> list[Scored]:
+        raise AssertionError("nothing is to be read")
+
+
+@pytest.mark.parametrize("mark", [pytest.param(None, marks=coq)])
+def test_the_flat_prover_is_taught_and_asked_with_the_same_premises(mark: None, tmp_path: Path):
+    how: dict[str, object] = {"premises": "bm25", "hints": 2}
+    options: dict[str, object] = {"policy": "flat", "retries": 0}
+    recipe = recipe_of(tmp_path, {"Base": BASE, "Main": MAIN}, how, search=options, policy={"max_prompt_tokens": 130})
+    names = ("train", "validation", "test")
+    with closing(theory_of(recipe)) as theory:
+        steps = [step for name in names for step in theory.steps(name)]
+        hints = {(step.state, step.tactic): step.hints for step in steps}
+        asked = {str(task.meta["full_name"]): theory.env.start(task) for name in names for task in theory.tasks(name)}
+        for n in range(3):
+            # The same state in two files: what may be used there differs.
+            own = hints[f"⊢ {n} + {n} = {n} + {n}", f"apply plus{n}"]
+            assert own.splitlines()[0] == f"Base.{SUM.format(n)}"
+            assert len(own.splitlines()) == 2
+            assert SUM.format(n) not in hints.get((f"⊢ {n} + {n} = {n} + {n}", "reflexivity"), "")  # may be left out
+            begun = asked[f"Mine.Main.use{n}"], asked[f"Mine.Base.plus{n}"]
+            for goals, expected in zip(begun, (own, hints[f"m : nat\n⊢ m = {n} -> m + {n} = {n} + m", "intros ->"]), strict=True):
+                assert isinstance(goals, Goals)
+                assert theory.env.hints(goals) == expected
+        # A file of traces has the same, and there is room for the first one.
+        assert {step.hints for step in read_traces(recipe.env.trace, theory)} >= {*hints.values()}
+        everything = recipe.model_copy(update={"data": recipe.data.model_copy(update={"traces": recipe.env.trace})})
+        line = f"[PREMISES] Base.{SUM.format(1)} [CURRENT GOAL] ⊢ 1 + 1 = 1 + 1 [PROOFSTEP]"
+        assert line in {lesson.prompt for lesson in taught(everything, theory) if isinstance(lesson, Demo)}
+        tasks = [task for name in names for task in theory.tasks(name) if "use1" in str(task.meta["full_name"])]
+        ((attempt,),) = prover_of(recipe, theory.env).attempt(tasks, Trusting(), 0)
+        assert attempt.answer.splitlines() in (["reflexivity"], ["apply Base.plus1", "reflexivity"])
+        assert attempt.steps[0].hints == f"Base.{SUM.format(1)}"
+
+
+@pytest.mark.parametrize("mark", [pytest.param(None, marks=coq)])
+def test_without_the_option_there_are_no_hints(mark: None, tmp_path: Path):
+    recipe = recipe_of(tmp_path)
+    with closing(theory_of(recipe)) as theory:
+        assert {step.hints for step in theory.steps("train")} == {""}
+        goals = theory.env.start(theory.tasks("train")[0])
+        assert isinstance(goals, Goals)
+        assert theory.env.hints(goals) == ""

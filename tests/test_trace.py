@@ -119,6 +119,9 @@ class Tangled:
     def moves(self, goals: Goals) -> Sequence[str]:
         return ()
 
+    def hints(self, goals: Goals) -> str:
+        return ""
+
     def split(self, goals: Goals) -> list[Goals]:
         return [goals]
 

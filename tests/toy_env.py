@@ -18,13 +18,15 @@ REFUSED = Rejected(reason="no such tactic")
 
 @dataclass
 class ToyEnv:
-    """Satisfies ``sparring.game.Env``; ``joint``: no goal can be proved apart from the others; ``suggested``: moves by goal.
-    Remembers what it was asked."""
+    """Satisfies ``sparring.game.Env``; ``joint``: no goal can be proved apart from the others; ``suggested``: moves by goal;
+    ``lemmas``: hints by goal. Remembers what it was asked."""
 
     table: Table
     joint: bool = False
     suggested: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    lemmas: Mapping[str, str] = field(default_factory=dict[str, str])
     batches: list[list[tuple[str, str]]] = field(default_factory=list[list[tuple[str, str]]])
+    hinted: list[str] = field(default_factory=list[str])
 
     @property
     def tries(self) -> list[tuple[str, str]]:
@@ -48,6 +50,10 @@ class ToyEnv:
 
     def moves(self, goals: Goals) -> Sequence[str]:
         return self.suggested.get(goals.texts[0], ()) if goals.texts else ()
+
+    def hints(self, goals: Goals) -> str:
+        self.hinted.append(goals.text)
+        return self.lemmas.get(goals.texts[0], "") if goals.texts else ""
 
     def split(self, goals: Goals) -> list[Goals]:
         return [goals] if self.joint else [Goals(texts=(text,)) for text in goals.texts]

@@ -7,7 +7,7 @@ from typing import Any
 
 from sparring.game import Attempt, stable_hash
 from sparring.solvers.budget import Budget, Spent
-from sparring.solvers.search import Expand, Proposal, Rank, Ranking, Reached, Rules, Search
+from sparring.solvers.search import Expand, Hints, Proposal, Rank, Ranking, Reached, Rules, Search
 from sparring.solvers.theorem import Candidate
 from tests.toy_env import Table, ToyEnv, tasks
 
@@ -26,7 +26,7 @@ def listing(table: Table, scores: Mapping[str, float] | None = None) -> Expand:
         found = [Candidate(tactic=name, score=(scores or {}).get(name, -1.0), role="flat") for name in names]
         return Proposal(candidates=found, spent=Spent(calls=len(found), tokens=10 * len(found)))
 
-    return lambda states, retry: [propose(state) for state in states]
+    return lambda states, hints, retry: [propose(state) for state in states]
 
 
 def search(env: ToyEnv, *names: str, expand: Expand | None = None, rank: Rank | None = None, **rules: Any) -> list[Attempt]:
@@ -34,7 +34,7 @@ def search(env: ToyEnv, *names: str, expand: Expand | None = None, rank: Rank | 
     return Search(env, expand or listing(env.table), settings, rank).run(tasks(*names))
 
 
-def nothing(states: Sequence[str], retry: int) -> list[Proposal]:
+def nothing(states: Sequence[str], hints: Hints, retry: int) -> list[Proposal]:
     return [Proposal(candidates=(), spent=Spent()) for _ in states]
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sparring.coq.compile import Compiled, compile_edited, in_project, project_of
 from sparring.coq.flat import Hole, Unit, find_units, line_of
@@ -31,8 +31,10 @@ from sparring.coq.patch import (
     write_file,
 )
 from sparring.envs.coq import CoqEnv
+from sparring.envs.coq_context import abridged
 from sparring.envs.coq_pool import CoqOptions, brief
 from sparring.envs.coq_sentence import check_tactic, tidy
+from sparring.envs.coq_shop import refers_to
 from sparring.envs.embedded import lines_of
 from sparring.errors import SparringError
 from sparring.game import (
@@ -103,6 +105,15 @@ class Filling:
     said: Callable[[Result], None] = lambda result: None
 
 
+class _File(NamedTuple):
+    """``library``: the name that the text has for itself, where it uses that."""
+
+    path: Path
+    text: str
+    options: CoqOptions
+    library: str
+
+
 def prove_file(path: Path, how: Filling) -> Report:
     """Searches each hole. Ctrl-C ends the searches, and what was found until then is checked, reported and written.
 
@@ -113,11 +124,13 @@ def prove_file(path: Path, how: Filling) -> Report:
     project = project_of(path)
     notes = [f"not used of _CoqProject: {', '.join(project.ignored)}"] if project.ignored else []
     options = in_project(how.options, project)
-    units = scan(text, path, chosen, options) if chosen else []
+    library = project.library if refers_to(project.library, text) else ""
+    file = _File(path, text, options, library)
+    units = scan(text, path, chosen, options, library) if chosen else []
     notes += [f"{unit.title}: {why}" for unit in units for why in unit.skipped]
     notes += [f"{unit.title}: no goal is left: Qed may do" for unit in units if not unit.holes and not unit.skipped]
-    results, stopped = _search(path, text, units, how, options)
-    edits, results = _checked(text, results, how, options)
+    results, stopped = _search(file, units, how)
+    edits, results = _checked(file, results, how)
     new = apply_edits(text, edits)
     diff = unified_diff(path.name if path.is_absolute() else path.as_posix(), text, new)
     kept = write_file(path, text, new) if how.write and diff else None
@@ -155,6 +168,9 @@ class From:
     def moves(self, goals: Goals) -> Sequence[str]:
         return self.env.moves(goals)
 
+    def hints(self, goals: Goals) -> str:
+        return self.env.hints(goals)
+
     def split(self, goals: Goals) -> list[Goals]:
         return self.env.split(goals)
 
@@ -167,12 +183,16 @@ class From:
         self.env.close()
 
 
-def goals_of(env: Env, hole: Hole, before: str) -> Goals | Rejected:
-    """The hole's goal in an environment. ``before``: the file up to the statement."""
-    begun = env.start(make_task("True", context=before))
+def goals_of(env: Env, hole: Hole, before: str, library: str = "") -> Goals | Rejected:
+    """The hole's goal in an environment. ``before``: the file up to the statement; ``library``: its name.
+
+    The way there is without the proofs that the start left out, so that a process goes through the file once. Where these
+    made a difference after all, a proof that is found does not pass the check of the whole file.
+    """
+    begun = env.start(make_task("True", context=before, meta={"library": library}))
     if isinstance(begun, Rejected):
         return begun
-    root = replace(begun.handle.root, sentences=hole.lead)
+    root = replace(begun.handle.root, sentences=abridged(hole.lead))
     handle = replace(begun.handle, root=root, path=hole.path, first=hole.number, count=1, total=hole.total, apart=hole.apart)
     return Goals(texts=(hole.goal,), handle=handle)
 
@@ -198,18 +218,18 @@ def replay(env: Env, goals: Goals, script: str) -> Block | str:
     return as_block(lines, left) if min(left) >= 0 else [*lines]  # a tactic that closes other goals too: no tree shows that
 
 
-def _search(path: Path, text: str, units: Sequence[Unit], how: Filling, options: CoqOptions) -> tuple[list[Result], bool]:
+def _search(file: _File, units: Sequence[Unit], how: Filling) -> tuple[list[Result], bool]:
     """A result for each hole, and whether somebody stopped it."""
     holes = [(unit, hole) for unit in units for hole in unit.holes]
     results: list[Result] = []
     stopped = False
     env: CoqEnv | None = None
     try:
-        env = CoqEnv(options) if holes else None
+        env = CoqEnv(file.options) if holes else None
         for number, (unit, hole) in enumerate(holes):
             assert env is not None
-            seed = stable_hash(how.seed, path.name, number)
-            results.append(_attempt(env, text, unit, hole, how, seed))
+            seed = stable_hash(how.seed, file.path.name, number)
+            results.append(_attempt(env, file, unit, hole, how, seed))
             how.said(results[-1])
     except KeyboardInterrupt:
         stopped = True
@@ -220,14 +240,14 @@ def _search(path: Path, text: str, units: Sequence[Unit], how: Filling, options:
     return results, stopped
 
 
-def _attempt(env: CoqEnv, text: str, unit: Unit, hole: Hole, how: Filling, seed: int) -> Result:
+def _attempt(env: CoqEnv, file: _File, unit: Unit, hole: Hole, how: Filling, seed: int) -> Result:
     if hole.data and not unit.asserts and how.theorem is None:
         why = "it is data that is defined here, and Coq would take any value; name it (--theorem) to have one found"
         return Result(unit=unit, hole=hole, status="not tried", reason=why)
     begun = time.monotonic()
     statement = unit.sentences[unit.statement]
-    before = text[: statement.start]
-    goals = goals_of(env, hole, before)
+    before = file.text[: statement.start]
+    goals = goals_of(env, hole, before, file.library)
     if isinstance(goals, Rejected):
         return Result(unit=unit, hole=hole, status="gave up", reason=f"it cannot be searched: {goals.reason}")
     task = make_task(statement.text, context=before, meta={"hole": hole.line, "goal": hole.goal})
@@ -264,17 +284,17 @@ def _ending(stats: Mapping[str, Any]) -> str:
 # ------------------------------------------------------------------------------------------------ the whole file
 
 
-def _checked(text: str, results: Sequence[Result], how: Filling, options: CoqOptions) -> tuple[list[Edit], list[Result]]:
+def _checked(file: _File, results: Sequence[Result], how: Filling) -> tuple[list[Edit], list[Result]]:
     """The edits with which the file compiles, and the results with what the proofs rest on, and which were taken back."""
-    results = list(results)
+    text, audit, results = file.text, file.options.audit, list(results)
     admitted = {unit.name for unit in find_units(text) if unit.name}
     sound = False  # whether the file compiles as it is: asked at the first error
     while kept := [number for number, result in enumerate(results) if result.status == "proved"]:
         edits = _edits(text, results)
-        compiled = compile_edited(text, edits, options.audit)
+        compiled = compile_edited(text, edits, audit, file.library)
         resting = {number: compiled.rests_on.get(results[number].unit.statement, ()) for number in kept}
         bad = {number: [name for name in names if _last(name) in admitted] for number, names in resting.items()}
-        if compiled.error and not sound and (why := compile_edited(text, [], options.audit).error):
+        if compiled.error and not sound and (why := compile_edited(text, [], audit, file.library).error):
             return [], [_taken_back(result, f"the file does not compile as it is: {why}") for result in results]
         sound = True
         if compiled.error:

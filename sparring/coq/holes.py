@@ -25,12 +25,13 @@ _NOTHING = "Check Prop."
 """A command that changes nothing."""
 
 
-def scan(text: str, path: Path, chosen: Sequence[Unit], options: CoqOptions) -> list[Unit]:
-    """The chosen units with their holes. Runs the whole file; raises SparringError with the line where Coq refuses it."""
+def scan(text: str, path: Path, chosen: Sequence[Unit], options: CoqOptions, library: str = "") -> list[Unit]:
+    """The chosen units with their holes. Runs the whole file, as ``library``; raises SparringError with the line where Coq refuses it."""
     with tempfile.TemporaryDirectory(prefix="sparring-scan-") as folder:
         coq = None
         try:
-            coq = Coqtop(command(options, Path(folder)), Path(folder), options.limits(options.context_timeout_s))
+            argv = command(options, Path(folder), library)
+            coq = Coqtop(argv, Path(folder), options.limits(options.context_timeout_s))
             scanner = _Scanner(text, path, coq, options)
             found = [scanner.unit(unit) for unit in chosen]
             scanner.run(len(scanner.sentences))

@@ -158,7 +158,8 @@ def corpus_of(files: Sequence[Source], wanted: Iterable[str], compiler: Compiler
     modules = _Modules()
     for source in sources:
         declared = declared_in(source)
-        found = _merged(source, declared, listed[source.name], modules) if listed else _written(source, declared)
+        coq = listed.get(source.name)
+        found = _written(source, declared) if coq is None else _merged(source, declared, coq, modules)
         premises += sorted(found, key=lambda premise: premise.place)
         modules.add(declared)  # a file's own modules were not there when it was looked at
         if source.name in wanted:
@@ -172,10 +173,11 @@ def corpus_of(files: Sequence[Source], wanted: Iterable[str], compiler: Compiler
 
 
 def _list(sources: Sequence[Source], compiler: Compiler) -> dict[str, list[tuple[str, str]]]:
-    """One process for all that is installed, one for each project."""
+    """One process for all that is installed, one for each project. Files that are not compiled are left out."""
     found: dict[str, list[tuple[str, str]]] = {}
-    for root in dict.fromkeys(source.root for source in sources):
-        group = [source for source in sources if source.root == root]
+    compiled = [source for source in sources if source.root is None or source.compiled_in(compiler.built).is_file()]
+    for root in dict.fromkeys(source.root for source in compiled):
+        group = [source for source in compiled if source.root == root]
         flags, readable = compiler.flags(group[0]) if root else ([], [])
         found |= list_compiled(group, flags, outermost(readable), compiler.allow_unsandboxed)
     return found

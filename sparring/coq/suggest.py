@@ -24,7 +24,8 @@ MIXED = (1.0, 2.0, 0.5)
 
 
 def premises_of(world: CoqWorld, kind: Kind, seed: int, moves: int = 24) -> PremiseMoves:
-    """Raises SparringError where the training proofs use no premise, so that there is nothing to train an encoder on."""
+    """Of ``moves`` tactics for a goal at most. Where the training proofs use no premise there is nothing to train an encoder on: a
+    mixture is BM25 alone then, and ``dense`` raises SparringError."""
     built = world.trace.with_name(f"{world.trace.name}.parts") / "built"
     world.rows("train")  # the trace is there from now on, and with it what it compiled
     with tempfile.TemporaryDirectory() as folder:
@@ -39,7 +40,8 @@ def premises_of(world: CoqWorld, kind: Kind, seed: int, moves: int = 24) -> Prem
 
 
 def _retriever(world: CoqWorld, kind: Kind, corpus: Corpus, seed: int) -> Retriever:
-    if kind == "bm25":
+    rows = world.rows("train")
+    if kind == "bm25" or (kind == "mixture" and not any(corpus.find(name) is not None for row in rows for name in row.premises)):
         return Bm25(corpus)
     from sparring.coq.dense import load_dense, train_dense
 
@@ -47,7 +49,7 @@ def _retriever(world: CoqWorld, kind: Kind, corpus: Corpus, seed: int) -> Retrie
     key = stable_hash(trace, world.split, world.seed, world.held_out, seed)
     folder = world.trace.with_name(f"{world.trace.name}.parts") / f"encoder-{key:016x}"
     if not folder.is_dir():
-        train_dense(corpus, world.rows("train"), seed).save(folder)
+        train_dense(corpus, rows, seed).save(folder)
     dense = load_dense(folder, corpus)
     if kind == "dense":
         return dense

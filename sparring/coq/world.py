@@ -89,12 +89,16 @@ class CoqWorld:
 
     def steps(self, name: str, theorems: int = 0) -> list[Step]:
         """What the proofs of a set did, a step for each tactic that a player may say; of ``theorems`` proofs drawn uniformly (0: all)."""
+        return [step for _, step in self.named_steps(name, theorems)]
+
+    def named_steps(self, name: str, theorems: int = 0) -> list[tuple[str, Step]]:
+        """The same with the full names of the theorems."""
         found = [one for own in _members(name) for one in self._known.steps[own]]
         if theorems:
             names = list(dict.fromkeys(theorem for theorem, _ in found))
             kept = set(Random(stable_hash(self.seed, "proofs", name)).sample(names, min(theorems, len(names))))
             found = [one for one in found if one[0] in kept]
-        return [step for _, step in found]
+        return found
 
     def rows(self, name: str) -> list[TraceRow]:
         """The trace of a set's theorems."""

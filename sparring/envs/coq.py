@@ -13,7 +13,7 @@ the script, and the context as it is, to ``coq_audit``.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +26,7 @@ from sparring.envs.coq_moves import interleaved, structural
 from sparring.envs.coq_pool import CoqOptions, Worker, brief, command, cores
 from sparring.envs.coq_sentence import LexError, check_statement, check_tactic, tidy, tokens
 from sparring.envs.coq_share import Group, Handle, Root, nearest, share
+from sparring.envs.coq_shop import library_of, refers_to
 from sparring.game import Goals, Outcome, Rejected, Task, Verdict
 
 NEEDS = {"lia": "Lia", "nia": "Lia", "lra": "Lra", "nra": "Lra"}
@@ -45,8 +46,10 @@ class CoqEnv:
     ``Task.context`` is what the statement stands in, as Coq text: the operator's, trusted. Statements and tactics are not.
     """
 
-    def __init__(self, options: CoqOptions | None = None) -> None:
+    def __init__(self, options: CoqOptions | None = None, hints: Callable[[str, str], str] | None = None) -> None:
+        """``hints``: lemmas that may serve, as ``hints`` below has them, for the full name of a theorem and a goal of it."""
         self.options = options or CoqOptions()
+        self._hints = hints
         command(self.options, Path.cwd())  # says now what would be missing later
         self._at_once = min(self.options.processes, cores())
         turns = Semaphore(self._at_once)
@@ -62,7 +65,7 @@ class CoqEnv:
         assert isinstance(statement, Statement)
         assert isinstance(context, tuple)
         moves = _moves(self.options.moves, task.context or self.options.header)
-        root = Root((*context, statement.sentence), moves, str(task.meta.get("full_name", "")))
+        root = Root((*context, statement.sentence), moves, str(task.meta.get("full_name", "")), _library(task))
         worker = self._workers[nearest(root, [worker.position for worker in self._workers])]
         return worker.thread.submit(worker.start, root).result()
 
@@ -94,6 +97,12 @@ class CoqEnv:
         premises = find(root.theorem, goals.texts[0]) if find and root.theorem else ()
         return interleaved(root.moves, structural(goals.text), premises)
 
+    def hints(self, goals: Goals) -> str:
+        """Retrieved premises; none for a theorem that has no name."""
+        if not (isinstance(goals.handle, Handle) and goals.handle.root.theorem and self._hints):
+            return ""
+        return self._hints(goals.handle.root.theorem, goals.texts[0])
+
     def split(self, goals: Goals) -> list[Goals]:
         """Each goal by itself, unless some existential variable is open: then they stay together."""
         handle: Handle = goals.handle
@@ -109,7 +118,8 @@ class CoqEnv:
         statement = read_statement(task.text)
         if isinstance(statement, Rejected):
             return Verdict(score=0.0, solved=False, note=statement.reason)
-        return audit(task.context or self.options.header, statement.closed, statement.intros + script, self.options.audit)
+        context, lines = task.context or self.options.header, statement.intros + script
+        return audit(context, statement.closed, lines, self.options.audit, _library(task))
 
     def known(self, task: Task) -> tuple[str, ...] | Rejected:
         """What of the task's context says the same already, as far as names and ``Search`` tell: the theorem by its own name
@@ -214,6 +224,20 @@ def _context(text: str) -> tuple[str, ...] | Rejected:
         return read_context(text)
     except LexError as error:
         return Rejected(reason=f"the context: {error}")
+
+
+_EARLY = "Coq.Classes."
+"""Files of that name may rewrite with relations before Coq has the library for it."""
+
+
+def _library(task: Task) -> str:
+    """The name of the text where that makes a difference (``meta["library"]`` says so, or the theorem's name and file): it does in few,
+    and a process has one name."""
+    if "library" in task.meta:
+        return str(task.meta["library"])
+    library = library_of(str(task.meta.get("full_name", "")), str(task.meta.get("file_path", "")))
+    uses = library.startswith(_EARLY) or refers_to(library, task.context) or refers_to(library, task.text)
+    return library if uses else ""
 
 
 # A search tries the same few tactics everywhere.

@@ -24,73 +24,48 @@ Anything else must be on the list of allowed axioms, the context's own axioms to
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from sparring.envs.coq_blocks import Opened, unsigned
 from sparring.envs.coq_sentence import LexError, check_statement, check_tactic, tactic_sentence, theorem_sentence
+from sparring.envs.coq_shop import AuditOptions, Ran, Shop, ShopFault
 from sparring.envs.embedded import lines_of
-from sparring.envs.sandbox import Limits, wrap
 from sparring.errors import SparringError
 from sparring.game import Verdict, stable_hash
 
 MAX_LINES = 1_000
-_MODULE = "audited"
+_LIBRARY = "audited"
 _NOTE = 400
 """Characters of a note."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AuditOptions:
-    """``axioms``: full names of the axioms that a proof may use, such as
-    "Coq.Logic.FunctionalExtensionality.functional_extensionality_dep"; those of the context are called "audited.name".
-    ``timeout_s``: seconds for all programs together. ``flags``: load path for coqc and coqchk (-Q, -R), whose folders
-    are in ``readable``. ``allow_unsandboxed``: see ``sandbox.wrap``."""
-
-    axioms: tuple[str, ...] = ()
-    timeout_s: float = 120.0
-    limits: Limits = field(default_factory=Limits)
-    coqc: str = "coqc"
-    coqchk: str = "coqchk"
-    flags: tuple[str, ...] = ()
-    readable: tuple[Path, ...] = ()
-    allow_unsandboxed: bool = False
-
-
-class _Fault(Exception):
-    """The audit broke; nothing is known about the proof."""
 
 
 class _Refused(Exception):
     """The proof is not one, in the prover's words."""
 
 
-def audit(context: str, statement: str, script: str, options: AuditOptions | None = None) -> Verdict:
-    """Whether the script, a tactic per line, each on the first open goal, proves the statement after the context.
+def audit(context: str, statement: str, script: str, options: AuditOptions | None = None, library: str = "") -> Verdict:
+    """Whether the script, a tactic per line, each on the first open goal, proves the statement after the context, which is compiled
+    under the name of ``library``.
 
     Solved, or not with a note that says why, or a fault where the audit could not be done: no coqc, no sandbox, a context that does
     not compile, limits of time, memory or disk, a checker that disagrees. Never raises for what it is given; safe to run in parallel.
     """
     try:
-        _audit(context, statement, script, options or AuditOptions())
+        _audit(context, statement, lines_of(script), options or AuditOptions(), library or _LIBRARY)
     except _Refused as refused:
         return Verdict(score=0.0, solved=False, note=_brief(str(refused)))
-    except (_Fault, SparringError, OSError, UnicodeError) as broken:
+    except (ShopFault, SparringError, OSError, UnicodeError) as broken:
         return Verdict(score=0.0, solved=False, fault=f"audit: {_brief(str(broken))}")
     return Verdict(score=1.0, solved=True)
 
 
-def _audit(context: str, statement: str, script: str, options: AuditOptions) -> None:
-    lines = lines_of(script)
+def _audit(context: str, statement: str, lines: Sequence[str], options: AuditOptions, library: str) -> None:
     if why := check_statement(statement):
         raise _Refused(f"the statement: {why}")
     if len(lines) > MAX_LINES:
@@ -102,22 +77,21 @@ def _audit(context: str, statement: str, script: str, options: AuditOptions) -> 
     written = _write(context, statement, lines)
     folder = Path(tempfile.mkdtemp(prefix="sparring-audit-"))
     try:
-        _examine(written, _Shop(folder, options, deadline))
+        _examine(written, Shop(folder, options, deadline, library))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _examine(written: _Written, shop: _Shop) -> None:
-    shop.room.mkdir()
+def _examine(written: _Written, shop: Shop) -> None:
     report = _compile(written, "", shop)
     try:
         found = read_assumptions(report)
     except ValueError as error:
-        raise _Fault(f"coqc's report is not understood: {error}") from None
+        raise ShopFault(f"coqc's report is not understood: {error}") from None
     _judge_assumptions(found, written, shop)
-    checked = shop.run([shop.options.coqchk, "-silent", *shop.options.flags, "-norec", _MODULE])
+    checked = shop.check()
     if checked.code:
-        raise _Fault(f"coqc accepts the proof and coqchk does not: {checked.said}")
+        raise ShopFault(f"coqc accepts the proof and coqchk does not: {checked.said}")
 
 
 # ------------------------------------------------------------------------------------------------ the file
@@ -141,7 +115,7 @@ def _write(context: str, statement: str, lines: Sequence[str]) -> _Written:
     try:
         start, opened = unsigned(context)
     except LexError as error:
-        raise _Fault(f"the context: {error}") from None
+        raise ShopFault(f"the context: {error}") from None
     name = f"sparring_{stable_hash(context, statement, *lines):x}"
     return _Written(
         name=name,
@@ -159,98 +133,38 @@ def _write(context: str, statement: str, lines: Sequence[str]) -> _Written:
 # ------------------------------------------------------------------------------------------------ running it
 
 
-class _Ran(NamedTuple):
-    code: int
-    out: str
-    said: str  # what went to stderr
-
-
-@dataclass(frozen=True)
-class _Shop:
-    """A folder, ``room`` in it that programs see, and how to run them there until the deadline (time.monotonic)."""
-
-    folder: Path
-    options: AuditOptions
-    deadline: float
-
-    @property
-    def room(self) -> Path:
-        return self.folder / "room"
-
-    def write(self, text: str) -> None:
-        """The file to compile. Anew: what a program left in its place may be a link to somewhere else."""
-        file = self.room / f"{_MODULE}.v"
-        file.unlink(missing_ok=True)
-        with file.open("x", encoding="utf-8") as stream:
-            stream.write(text)
-
-    def run(self, argv: Sequence[str]) -> _Ran:
-        """Output goes to files outside the room; the limit on file sizes holds for it there, too."""
-        options = self.options
-        command = wrap(argv, self.room, options.limits, readable=options.readable, allow_unsandboxed=options.allow_unsandboxed)
-        out, said = self.folder / "out", self.folder / "said"
-        with out.open("wb") as to_out, said.open("wb") as to_said:
-            code = self._wait(
-                subprocess.Popen(
-                    command, cwd=self.room, stdin=subprocess.DEVNULL, stdout=to_out, stderr=to_said, start_new_session=True
-                )
-            )
-        if code is None:
-            raise _Fault(f"{argv[0]} takes longer than the {options.timeout_s:g} s of an audit")
-        ran = _Ran(code, out.read_text("utf-8", "replace"), said.read_text("utf-8", "replace"))
-        if code and ("No space left" in ran.said or "Out of memory" in ran.said):
-            raise _Fault(f"{argv[0]}: {ran.said}")
-        return ran
-
-    def _wait(self, process: subprocess.Popen[bytes]) -> int | None:
-        """The exit status; None where time ran out. Whatever happens, nothing goes on running."""
-        try:
-            return process.wait(max(0.0, self.deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            return None
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-
-
-_ERROR = re.compile(
-    rf'File "[^"\n]*{_MODULE}\.v", line (\d+), characters [^\n]*:\s*((?:Error|Syntax error|Anomaly|Timeout|User interrupt)[^\0]*)'
-)
-
-
-def _compile(written: _Written, more: str, shop: _Shop) -> list[str]:
+def _compile(written: _Written, more: str, shop: Shop) -> list[str]:
     """What is printed about the theorem's assumptions, and what ``more`` prints after that."""
     tail = f"{written.report}{more}{written.ends}"
     text = "".join((written.context, written.theorem, *written.proof, written.qed, written.same, tail))
-    shop.write(text)
-    ran = shop.run([shop.options.coqc, "-q", "-w", "none", *shop.options.flags, f"{_MODULE}.v"])
+    ran = shop.compile(text)
     if ran.code:
-        _blame(written, ran)
+        _blame(written, ran, shop.stem)
     lines = ran.out.splitlines()
     marks = [number for number, line in enumerate(lines, start=1) if written.name in line]
     if not marks:
-        raise _Fault(f"coqc does not report on the theorem: {ran.out[-200:]}")
+        raise ShopFault(f"coqc does not report on the theorem: {ran.out[-200:]}")
     return lines[marks[0] :]
 
 
-def _blame(written: _Written, ran: _Ran) -> None:
+def _blame(written: _Written, ran: Ran, stem: str) -> None:
     """Whose error it is, from the line it is in: the context's and the audit's own are faults."""
-    found = _ERROR.search(ran.said)
+    kinds = "Error|Syntax error|Anomaly|Timeout|User interrupt"
+    found = re.search(rf'File "[^"\n]*{stem}\.v", line (\d+), characters [^\n]*:\s*((?:{kinds})[^\0]*)', ran.said)
     if found is None:
-        raise _Fault(f"coqc ended with status {ran.code}: {ran.said or ran.out}")
+        raise ShopFault(f"coqc ended with status {ran.code}: {ran.said or ran.out}")
     place, message = int(found[1]), found[2].replace(f"(in proof {written.name}): ", "")
     places = [("the statement", written.theorem)]
     places += [(f"line {number}", line) for number, line in enumerate(written.proof, start=1)]
     places += [("Qed", written.qed), ("the statement that was proved is another one", written.same)]
     end = written.context.count("\n")
     if place <= end:
-        raise _Fault(f"the context does not compile, line {place}: {message}")
+        raise ShopFault(f"the context does not compile, line {place}: {message}")
     for title, text in places:
         end += text.count("\n")
         if place <= end:
             raise _Refused(f"{title}: {message}")
-    raise _Fault(f"after the proof: {message}")
+    raise ShopFault(f"after the proof: {message}")
 
 
 # ------------------------------------------------------------------------------------------------ assumptions
@@ -289,11 +203,11 @@ def read_assumptions(lines: Sequence[str]) -> Assumptions:
     return Assumptions(tuple(axioms), tuple(flaws))
 
 
-def _judge_assumptions(found: Assumptions, written: _Written, shop: _Shop) -> None:
+def _judge_assumptions(found: Assumptions, written: _Written, shop: Shop) -> None:
     """Full names need a second run: until the report is there, nobody knows which names to ask about."""
     if found.flaws:
         raise _Refused(f"the proof relies on checks that were switched off: {'; '.join(found.flaws)}")
-    own, allowed = _own_prefixes(written.opened), shop.options.axioms
+    own, allowed = _own_prefixes(written.opened, shop.library), shop.options.axioms
     full = dict.fromkeys(found.axioms, "")
     if own or allowed:
         full |= _full_names(found.axioms, [*own, *allowed], written, shop)
@@ -301,17 +215,17 @@ def _judge_assumptions(found: Assumptions, written: _Written, shop: _Shop) -> No
         raise _Refused(f"the proof uses axioms that are not allowed: {', '.join(sorted(alien))}")
 
 
-def _own_prefixes(opened: Sequence[Opened]) -> tuple[str, ...]:
+def _own_prefixes(opened: Sequence[Opened], library: str) -> tuple[str, ...]:
     """How the full names of what is a parameter there begin: X. in a functor of X, the path of an open module type in it."""
     prefixes = [f"{parameter}." for block in opened for parameter in block.parameters]
-    path = [_MODULE]
+    path = [library]
     for block in opened:
         path += [block.name] if block.kind != "Section" else []
         prefixes += [f"{'.'.join(path)}."] if block.kind == "Module Type" else []
     return tuple(prefixes)
 
 
-def _full_names(axioms: Sequence[str], known: Sequence[str], written: _Written, shop: _Shop) -> dict[str, str]:
+def _full_names(axioms: Sequence[str], known: Sequence[str], written: _Written, shop: Shop) -> dict[str, str]:
     """Short name -> full name. Asked for by the names ``known`` to begin or to be full ones, then, for what is left, by the short
     name. (In a context where ``rem`` is a notation, ``Locate Term rem`` is a syntax error and ``Locate Term X.rem`` is not.)"""
     found: dict[str, str] = {}

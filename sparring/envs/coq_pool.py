@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Semaphore
 
-from sparring.envs.coq_audit import AuditOptions
 from sparring.envs.coq_share import Group, Handle, Root
+from sparring.envs.coq_shop import AuditOptions
 from sparring.envs.coqtop import ARGV, STATUS_CALL, Coqtop, Failed, Try, View, add_call, is_good
 from sparring.envs.process import Limits, ProcessDied
 from sparring.envs.sandbox import Limits as SandboxLimits
@@ -67,11 +67,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def command(options: CoqOptions, folder: Path) -> list[str]:
-    """How coqidetop is started, shut in. The memory is watched from outside; the limit inside is for what grows faster than that."""
+def command(options: CoqOptions, folder: Path, library: str = "") -> list[str]:
+    """How coqidetop is started, shut in, to run the text of ``library``. The memory is watched from outside; the limit inside is for
+    what grows faster than that."""
     limits = SandboxLimits(cpu_s=_LONG_S, memory_mb=2 * options.memory_mb + _SPARE_MB)
     own = options.audit
-    return wrap([*ARGV, *own.flags], folder, limits, readable=own.readable, allow_unsandboxed=own.allow_unsandboxed)
+    argv = [*ARGV, *own.flags, *own.compiler_flags, *(("-top", library) if library else ())]
+    return wrap(argv, folder, limits, readable=own.readable, allow_unsandboxed=own.allow_unsandboxed)
 
 
 class _Asked(Coqtop):
@@ -95,7 +97,9 @@ class Worker:
         """Held while it works: a tactic's time is not to be spent waiting for others."""
         self._coq: _Asked | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._library = ""
         self._aborted = 0
+        self._parting: set[str] = set()
         self._state: tuple[Root, tuple[str, ...]] | None = None
         """The theorem and the path that the process stands at, or right after."""
         self._open = True
@@ -112,7 +116,7 @@ class Worker:
         for last in (False, True):
             try:
                 with self._cores:
-                    return self._begin(root, self._ready())
+                    return self._begin(root, self._ready(root.library))
             except ProcessDied as died:
                 if last or died.cause == "time":
                     return _dead(died)
@@ -121,7 +125,7 @@ class Worker:
     def say(self, root: Root, commands: Sequence[str]) -> list[bytes | None]:
         """What each of the commands prints in the context of a theorem that was started; None if it is refused. Raises ProcessDied."""
         with self._cores:
-            coq, limits, self._state = self._ready(), self._options.limits(self._options.context_timeout_s), None
+            coq, limits, self._state = self._ready(root.library), self._options.limits(self._options.context_timeout_s), None
             if failed := coq.move(root.context, limits):
                 raise ProcessDied(f"the context cannot be reached again: {failed.reason}", "crash")
             return [coq.say(command, limits) for command in commands]
@@ -162,12 +166,15 @@ class Worker:
                 else:
                     blamed = done
 
-    def _ready(self) -> _Asked:
-        if self._coq is None or not self._coq.child.ready:
+    def _ready(self, library: str) -> _Asked:
+        """A process that runs the text of that library: what a text is called cannot be changed later."""
+        if self._coq is None or not self._coq.child.ready or self._library != library:
             self._drop()
+            self._library = library
             self._folder = tempfile.TemporaryDirectory(prefix="sparring-coq-")
             folder = Path(self._folder.name)
-            self._coq = _Asked(command(self._options, folder), folder, self._options.limits(self._options.context_timeout_s))
+            limits = self._options.limits(self._options.context_timeout_s)
+            self._coq = _Asked(command(self._options, folder, library), folder, limits, self._parting)
         return self._coq
 
     def _drop(self) -> None:
@@ -195,8 +202,8 @@ class Worker:
         return Goals(texts=seen.goals, handle=Handle(root=root, path=(), first=1, count=1, total=1, apart=True))
 
     def _try(self, group: Group, tries: Sequence[tuple[int, Handle, str]]) -> Iterator[Outcome]:
-        coq, timeout_s = self._ready(), self._options.tactic_timeout_s
         root, path, _ = group
+        coq, timeout_s = self._ready(root.library), self._options.tactic_timeout_s
         if self._state != (root, path):
             replay_s = self._options.context_timeout_s + timeout_s * len(path)
             if failed := coq.move(root.sentences + path, self._options.limits(replay_s)):

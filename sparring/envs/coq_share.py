@@ -24,6 +24,8 @@ class Root:
     moves: tuple[str, ...] = ()
     theorem: str = ""
     """Its full name, where it has one."""
+    library: str = ""
+    """The name that the text has for itself, where it uses that."""
 
     @property
     def context(self) -> tuple[str, ...]:

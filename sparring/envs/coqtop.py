@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from sparring.envs.process import Child, Limits, ProcessDied
+from sparring.envs.process import AHEAD_BYTES, Child, Limits, ProcessDied
 
 ARGV = (
     *("coqidetop.opt", "-main-channel", "stdfds", "--xml_format=Ppcmds", "-q", "-async-proofs", "off"),
@@ -46,6 +46,10 @@ _BREAKS = (
 )
 _EDGE = re.compile(rb"<ppdoc[^>/]*>|(</ppdoc>)")
 _NAMES = re.compile(r"[^\s,]+(?:, [^\s,]+)*(?= :)")
+_INTERRUPTED = b"User&nbsp;interrupt."
+_BYTES_A_CHAR, _CALL_BYTES = 6, 1500
+"""Of a sentence in a call, at most (``&quot;``), and of the rest of two calls."""
+_REMEMBERED = 4096
 _EXHAUSTED = frozenset({"Timeout!", "User interrupt.", "Out of memory.", "Stack overflow."})
 
 
@@ -75,17 +79,37 @@ class Failed(NamedTuple):
     exhausted: bool
 
 
+class _Asking(NamedTuple):
+    """What all sentences of a ``try_each`` have in common."""
+
+    depth: int
+    timeout_s: int
+    limits: Limits
+
+
+class _Heard(NamedTuple):
+    """What Coq answered to a sentence. ``stray``: it was interrupted, but that was meant for another one."""
+
+    added: bytes
+    shown: bytes
+    accepted: bool
+    stray: bool
+
+
 class Coqtop:
     """``position``: the sentences that were run. Any call may raise ProcessDied: the object is dead then."""
 
-    def __init__(self, argv: Sequence[str], cwd: Path, limits: Limits) -> None:
+    def __init__(self, argv: Sequence[str], cwd: Path, limits: Limits, parting: set[str] | None = None) -> None:
+        """``parting``: what is learned of sentences, to be handed to the next process."""
         self.child = Child(argv, end=b"</value>", cwd=cwd)
         self.position: list[str] = []
         [answer] = self._ask(_INIT, 1, limits)
         self._states = [self._new_state(answer)]
         """``_states[i]`` is Coq's number of the state after i sentences."""
         self._failed = False
-        """Something was added since that Coq refused: it has to be edited away."""
+        """Something was added since that is to be edited away: what Coq refused, or may refuse."""
+        self._parting: set[str] = set() if parting is None else parting
+        """Sentences after which Coq had to be asked whether the goals are apart."""
 
     def move(self, sentences: Sequence[str], limits: Limits) -> Failed | None:
         """Makes them the position, with as little as possible run again. After a failure the position ends before that sentence.
@@ -106,37 +130,87 @@ class Coqtop:
 
     def try_each(self, depth: int, tries: Sequence[Try], timeout_s: int, limits: Limits) -> Iterator[View | Failed]:
         """What is open after each sentence by itself, run after the first ``depth`` sentences of the position, for ``timeout_s`` at
-        most. An accepted one is the last of the position until the next one is tried.
+        most. If the last one is accepted it is a part of the position.
 
-        A search spends its time here: a write and a read for each, and Coq is at work on the next one while the caller looks at what
-        the last one gave. Who stops in the middle has to give up the process.
+        A search spends its time here: the next sentence is sent before the answer to the last one is read, so that Coq waits for
+        nobody. Who stops in the middle has to give up the process.
         """
-        answers = self._send(depth, tries[0], timeout_s, limits)
+        asking = _Asking(depth, timeout_s, limits)
+        sent, heard = self._send(asking, tries[0]), None
         for trying, following in zip(tries, [*tries[1:], None], strict=True):
-            added, shown = self.child.receive(answers)[-2:]
-            accepted = is_good(added) and is_good(shown)
-            if accepted:
-                self.position.append(trying.sentence)
-                self._states.append(self._new_state(added))
-            self._failed = not accepted
-            apart = accepted and self._apart(shown, trying.others, limits)
-            if following:
-                answers = self._send(depth, following, timeout_s, limits)
-            yield _view(shown, apart) if accepted else self._failure(shown if is_good(added) else added, depth)
+            kept = heard is None  # Coq has not gone on from it
+            ahead = 0
+            if following and self._goes_ahead(trying, following):
+                ahead, kept = self._send(asking, following), False
+            heard = heard or self._hear(sent)
+            if heard.stray or (not kept and self._asks_more(trying, heard)):
+                later = self._drained(ahead) if ahead else None
+                seen = self._alone(asking, trying)
+                ahead = 0
+            else:
+                later, seen = None, self._seen(asking, trying, heard, kept)
+            if following and not later and not ahead:
+                ahead = self._send(asking, following)
+            sent, heard = ahead, later
+            yield seen
 
-    def _send(self, depth: int, trying: Try, timeout_s: int, limits: Limits) -> int:
+    def _send(self, asking: _Asking, trying: Try) -> int:
         """Asks what is open after it; how many answers that will be."""
-        back = self._back(depth)
-        self.child.send(back + add_call(f"Timeout {timeout_s} {trying.sentence}", self._states[-1]) + GOAL_CALL, limits)
+        back = self._back(asking.depth)
+        self._failed = True  # unless it is accepted
+        call = add_call(f"Timeout {asking.timeout_s} {trying.sentence}", self._states[-1])
+        self.child.send(back + call + GOAL_CALL, asking.limits)
         return 3 if back else 2
 
-    def _apart(self, shown: bytes, others: int, limits: Limits) -> bool:
-        """Whether no goal depends on another one. A goal that is one by itself is apart; Coq is asked only where nothing shows."""
-        if shown.count(b"<goal>") - others < 2:
-            return True
+    def _goes_ahead(self, trying: Try, following: Try) -> bool:
+        """Whether the next one may be sent already: not where Coq will be asked more about this one, as far as it is known."""
+        chars = len(trying.sentence) + len(following.sentence)
+        return trying.sentence not in self._parting and _BYTES_A_CHAR * chars + _CALL_BYTES < AHEAD_BYTES
+
+    def _hear(self, answers: int) -> _Heard:
+        added, shown = self.child.receive(answers)[-2:]
+        accepted = is_good(added) and is_good(shown)
+        stray = not accepted and not self.child.interrupted and _INTERRUPTED in (added if not is_good(added) else shown)
+        return _Heard(added, shown, accepted, stray)
+
+    def _drained(self, answers: int) -> _Heard:
+        """The answers to the sentence after the one in turn. If the process dies of that one, it is not yet the time to say so."""
+        try:
+            return self._hear(answers)
+        except ProcessDied as died:
+            raise ProcessDied(died.reason, "crash") from None
+
+    def _alone(self, asking: _Asking, trying: Try) -> View | Failed:
+        """Once more, by itself."""
+        return self._seen(asking, trying, self._hear(self._send(asking, trying)), kept=True)
+
+    def _seen(self, asking: _Asking, trying: Try, heard: _Heard, kept: bool) -> View | Failed:
+        """``kept``: Coq is still there."""
+        if not heard.accepted:
+            return self._failure(heard.shown if is_good(heard.added) else heard.added, asking.depth)
+        if kept:
+            self.position.append(trying.sentence)
+            self._states.append(self._new_state(heard.added))
+            self._failed = False
+        apart = not _is_many(heard.shown, trying.others)
+        if self._asks_more(trying, heard):
+            apart = self._apart(asking.limits)
+        return _view(heard.shown, apart)
+
+    def _asks_more(self, trying: Try, heard: _Heard) -> bool:
+        """Whether only Coq can say if a goal depends on another one; that is remembered."""
+        shown = heard.shown
+        if not heard.accepted or not _is_many(shown, trying.others):
+            return False
         if b"<string>constr.evar</string>" in shown or not shown.endswith(_ONLY_FOCUSED):
             return False
-        # In a part of a goal that is not printed (an implicit argument), a variable does not show.
+        if len(self._parting) >= _REMEMBERED:
+            self._parting.clear()
+        self._parting.add(trying.sentence)
+        return True
+
+    def _apart(self, limits: Limits) -> bool:
+        """Whether no goal depends on another one. In a part that is not printed (an implicit argument) a variable does not show."""
         answers = self._ask(add_call(_NO_EVARS, self._states[-1]) + STATUS_CALL, 2, limits)
         self._failed = True  # to be edited away in any case
         return all(map(is_good, answers))
@@ -183,6 +257,11 @@ class Coqtop:
     def _failure(self, answer: bytes, place: int) -> Failed:
         reason = _text(answer[value_at(answer) :]).strip()
         return Failed(reason, place, reason in _EXHAUSTED)
+
+
+def _is_many(shown: bytes, others: int) -> bool:
+    """Whether a goal may depend on another one: a goal that is one by itself does not."""
+    return shown.count(b"<goal>") - others >= 2
 
 
 def shared(position: Sequence[str], sentences: Sequence[str]) -> int:

@@ -70,6 +70,10 @@ class KernelEnv:
         """What the form of the first goal suggests (see ``moves.py``); nothing for a state that was not made here."""
         return moves(goals.handle[0], self.lemmas) if type(goals.handle) is tuple and goals.handle else []
 
+    def hints(self, goals: Goals) -> str:
+        """None: its few lemmas are tried as moves."""
+        return ""
+
     def split(self, goals: Goals) -> list[Goals]:
         """Each goal by itself: no goal depends on how another one is proved."""
         return [Goals(texts=(text,), handle=(goal,)) for text, goal in zip(goals.texts, goals.handle, strict=True)]

@@ -15,8 +15,10 @@ import shutil
 import signal
 import subprocess
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 from typing import IO, Literal, NamedTuple
@@ -27,6 +29,8 @@ WATCH_S = 0.1
 """How often a working child's time and memory are looked at."""
 MAX_ANSWER_BYTES = 64 * 2**20
 """Of all answers to one question."""
+AHEAD_BYTES = 4096
+"""What a pipe takes without a reader, however small it was made (``PIPE_BUF``)."""
 STDERR_KEPT_BYTES = 4096
 CLOSE_S = 5.0
 GOODBYE_S = 1.0
@@ -57,6 +61,16 @@ class ProcessDied(Exception):
         self.cause: Cause = cause
 
 
+@dataclass(slots=True)
+class _Question:
+    """``begun``: when the child was free for it. ``interrupted``, ``overdue``: SIGINT and SIGKILL were sent because of it."""
+
+    limits: Limits
+    begun: float
+    interrupted: bool = False
+    overdue: bool = False
+
+
 class Child:
     """A running process. ``end``, of two bytes or more, ends each of its answers. Start it in a thread that lives as long as it: Linux
     sends the signal that ends an orphan when the thread that started it ends."""
@@ -65,6 +79,8 @@ class Child:
         self.name = Path(argv[0]).name
         self.interrupts = 0
         """SIGINTs sent so far."""
+        self.interrupted = False
+        """One of them was for the question that was answered last."""
         self._end = end
         self._process = subprocess.Popen(
             [*_dying_with_parent(), *argv],
@@ -84,8 +100,10 @@ class Child:
         self._broken = False
         self._answered = False
         self._worker: int | None = None
-        self._asked: tuple[float, Limits] | None = None
-        """When the present question was asked, and what it may take."""
+        self._asked: _Question | None = None
+        """The one that the next answers belong to."""
+        self._waiting: deque[_Question] = deque()
+        """Those that were written after it."""
         self._killed: tuple[Cause, str] | None = None
         self._over = Event()
         self._watch = Thread(target=self._watching, name=f"watch {self.name}", daemon=True)
@@ -97,8 +115,16 @@ class Child:
         return self.receive(answers)
 
     def send(self, data: bytes, limits: Limits) -> None:
-        """The first half of ``ask``: time runs from now on. A child that is not there any more is found out by ``receive``."""
-        self._asked = (time.monotonic(), limits)
+        """The first half of ``ask``. A child that is not there any more is found out by ``receive``.
+
+        Another question may be sent before the first one is answered, so that the child need not wait; its time runs from the first
+        one's answer on. Both together must fit into a pipe (``AHEAD_BYTES``): a child that writes does not read.
+        """
+        question = _Question(limits, time.monotonic())
+        if self._asked:
+            self._waiting.append(question)
+        else:
+            self._asked = question
         try:
             while data:
                 data = data[os.write(self._stdin, data) :]
@@ -106,13 +132,15 @@ class Child:
             self._broken = True
 
     def receive(self, answers: int) -> list[bytes]:
-        """The second half. Raises ProcessDied."""
-        try:
-            if self._broken:
-                raise self._gone()
-            parts = self._read(answers)
-        finally:
-            self._asked = None
+        """The second half, for the question that was sent first. Raises ProcessDied."""
+        if self._broken:
+            raise self._gone()
+        parts = self._read(answers)
+        self.interrupted = self._asked is not None and self._asked.interrupted
+        following = self._waiting.popleft() if self._waiting else None
+        if following:
+            following.begun = time.monotonic()
+        self._asked = following
         self._answered = True
         return parts
 
@@ -164,7 +192,6 @@ class Child:
         """Takes in complaints, and ends what takes too much."""
         poll = select.poll()
         poll.register(self._stderr, select.POLLIN)
-        interrupted: object = None
         while not self._over.is_set():
             if poll.poll(WATCH_S * 1000):
                 said = os.read(self._stderr, _READ_BYTES)
@@ -174,14 +201,14 @@ class Child:
             asked = self._asked
             if asked is None or self._killed:
                 continue
-            begun, limits = asked
-            took = time.monotonic() - begun
+            limits, took = asked.limits, time.monotonic() - asked.begun
             if took > limits.kill_s:
+                asked.overdue = True
                 self._killed = ("time", f"no answer within {limits.kill_s:g} s")
             elif took > WATCH_S and self.rss_mb() > limits.memory_mb:
                 self._killed = ("memory", f"more than {limits.memory_mb} MB of memory")
-            elif took > limits.interrupt_s and interrupted is not asked:
-                interrupted = asked
+            elif took > limits.interrupt_s and not asked.interrupted:
+                asked.interrupted = True
                 self.interrupts += 1
                 _signal(self._working_pid(), signal.SIGINT)
             if self._killed:
@@ -200,6 +227,8 @@ class Child:
         if self._killed:
             self.close()
             cause, why = self._killed
+            if cause == "time" and self._asked and not self._asked.overdue:
+                cause = "crash"  # it was another one's time, whose answer came in the last moment
             return ProcessDied(f"{self.name} was killed: {why}", cause)
         try:
             status = self._process.wait(GOODBYE_S)

@@ -72,7 +72,7 @@ def wrap(
     if not allow_unsandboxed:
         raise SparringError(
             f"{argv[0]} would run without a sandbox: {why}; a program that a model's text drives must be shut in. Install bubblewrap, or "
-            "set allow_unsandboxed to let it run with your own rights"
+            "set allow_unsandboxed (--allow-unsandboxed) to let it run with your own rights"
         )
     warnings.warn(f"{argv[0]} runs without a sandbox: {why}", RuntimeWarning, stacklevel=2)
     return [_tool("env"), "-i", f"PATH={path}", f"HOME={folder}", f"TMPDIR={folder}", *limited]

@@ -37,6 +37,7 @@ from sparring.judges.proof import ProofJudge
 from sparring.learners.roles import ranking_pairs, search_lessons, trace_lessons, with_replay
 from sparring.learners.turns import InTurn
 from sparring.models.folders import fetch_policy
+from sparring.prompts import fitting
 from sparring.rundir import Watch, commit
 from sparring.solvers.budget import Budget
 from sparring.solvers.choose import BestFirst, Mcts
@@ -85,9 +86,7 @@ def prove(recipe: ProveRecipe, watch: Watch | None = None) -> Plan:
             for name, source in recipe.data.evals.items()
         },
         rivals={"flat": prover_of(flat_rival(recipe), env)} if recipe.search.policy != "flat" else {},
-        traces=(lambda: trace_lessons(read_traces(recipe.data.traces, theory, recipe.data.trace_theorems), recipe.roles))
-        if recipe.data.traces
-        else None,
+        traces=(lambda: taught(recipe, theory)) if recipe.data.traces else None,
         scratch=recipe.run.start == "scratch",
         close=theory.close,
     )
@@ -106,6 +105,7 @@ def prover_of(recipe: ProveRecipe, env: Env) -> Prover:
         live=how.live,
         retries=how.retries if how.policy != "moves" else 0,
         moves=how.moves if how.policy in ("mixture", "moves") else 0,
+        hints=recipe.env.hints > 0,
         max_bytes=recipe.policy.max_prompt_tokens,  # no text has more tokens than bytes
         dedup=how.dedup,
     )
@@ -172,10 +172,17 @@ def read_traces(source: str, theory: Theory, most: int = 0) -> list[Step]:
     """The steps of at most so many proofs (0: all) of ``world:SPLIT``, or all of a .parquet file that ``sparring trace`` wrote."""
     if source.startswith("world:"):
         return theory.steps(source.removeprefix("world:"), most)
-    return steps_of(read_trace(Path(source).expanduser()))
+    return steps_of(read_trace(Path(source).expanduser()), theory.hints)
 
 
 # ---------------------------------------------------------------------------------------------- learning
+
+
+def taught(recipe: ProveRecipe, theory: Theory) -> list[Lesson]:
+    """The traces of the recipe, with as many hints as a search would have shown."""
+    room = recipe.policy.max_prompt_tokens
+    steps = read_traces(recipe.data.traces, theory, recipe.data.trace_theorems)
+    return trace_lessons((replace(step, hints=fitting(step.hints, step.state, room)) for step in steps), recipe.roles)
 
 
 def start_policy(recipe: ProveRecipe, theory: Theory, teacher: Learner, out: Path, traces: Sequence[Lesson]) -> None:

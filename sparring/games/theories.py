@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,6 +26,7 @@ from sparring.worlds.theorem_splits import split
 from sparring.worlds.tiny import Shape
 
 if TYPE_CHECKING:
+    from sparring.coq.premise_moves import PremiseMoves
     from sparring.envs.coq import CoqEnv
 
 
@@ -40,6 +43,10 @@ class Theory(Protocol):
 
     def steps(self, name: str, most: int = 0) -> list[Step]:
         """What the proofs of ``world:NAME``, at most so many of them, did. Raises SparringError where there are no proofs."""
+        ...
+
+    def hints(self, theorem: str, state: str) -> str:
+        """As ``Env.hints``, for the full name of a theorem and a state of it: nothing where the recipe wants none."""
         ...
 
     def close(self) -> None:
@@ -84,7 +91,10 @@ class KernelTheory:
         return list(split(name))[: most or None]
 
     def steps(self, name: str, most: int = 0) -> list[Step]:
-        return steps_of(trace(self.env, proofs_of(self.tasks(name), f"world:{name}")[: most or None]))
+        return steps_of(trace(self.env, proofs_of(self.tasks(name), f"world:{name}")[: most or None]), self.hints)
+
+    def hints(self, theorem: str, state: str) -> str:
+        return ""
 
     def close(self) -> None:
         """Nothing runs outside this process."""
@@ -148,25 +158,35 @@ class CoqTheory:
         from sparring.envs.coq_pool import CoqOptions
 
         how = self._how
-        find = None
-        if how.premises != "none":
-            from sparring.coq.suggest import premises_of
-
-            find = premises_of(self.world, how.premises, how.split_seed)
         options = CoqOptions(
-            premises=find,
+            premises=self._premises,
             processes=how.processes,
             tactic_timeout_s=how.tactic_timeout_s,
             memory_mb=how.memory_mb,
             audit=AuditOptions(allow_unsandboxed=how.allow_unsandboxed),
         )
-        return CoqEnv(self.world.options(options))
+        return CoqEnv(self.world.options(options), self.hints)
+
+    @cached_property
+    def _premises(self) -> PremiseMoves | None:
+        how = self._how
+        if how.premises == "none":
+            return None
+        from sparring.coq.suggest import premises_of
+
+        return premises_of(self.world, how.premises, how.split_seed)
 
     def tasks(self, name: str, most: int = 0) -> list[Task]:
         return self.world.sample(name, most, self._seed) if most else self.world.tasks(name)
 
     def steps(self, name: str, most: int = 0) -> list[Step]:
-        return self.world.steps(name, most)
+        return [replace(step, hints=self.hints(theorem, step.state)) for theorem, step in self.world.named_steps(name, most)]
+
+    def hints(self, theorem: str, state: str) -> str:
+        if not self._how.hints or self._premises is None:
+            return ""
+        first, _, _ = state.partition("\n\n")
+        return self._premises.hints(theorem, first, self._how.hints)
 
     def close(self) -> None:
         if self._made is not None:
@@ -200,8 +220,18 @@ class CoqTheory:
         save_blank_coq(out, texts, seed=_weights(recipe), shape=_shape(recipe), vocabulary=how.vocabulary, positions=positions)
 
 
-def steps_of(rows: Iterator[TraceRow] | Sequence[TraceRow]) -> list[Step]:
-    return [Step(state=row.state_before, tactic=row.tactic, result=row.state_after, role="trace", used=True) for row in rows]
+def steps_of(rows: Iterable[TraceRow], hints: Callable[[str, str], str]) -> list[Step]:
+    return [
+        Step(
+            state=row.state_before,
+            tactic=row.tactic,
+            result=row.state_after,
+            role="trace",
+            used=True,
+            hints=hints(row.full_name, row.state_before),
+        )
+        for row in rows
+    ]
 
 
 def proofs_of(tasks: Sequence[Task], source: str) -> list[tuple[Task, str]]:

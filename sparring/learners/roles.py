@@ -27,7 +27,7 @@ from sparring.prompts import (
 def role_demos(step: Step, roles: Roles, weight: float = 1.0) -> Iterator[Demo]:
     """What each role learns from a step."""
     if roles.flat:
-        yield _demo(flat_prompt(step.state), step.tactic, weight * roles.flat)
+        yield _demo(flat_prompt(step.state, step.hints), step.tactic, weight * roles.flat)
     target = target_of(step.state, step.result, roles.target)
     if roles.planner == roles.actor > 0:
         yield _demo(planner_prompt(step.state), joint_completion(target, step.tactic), weight * roles.planner)

@@ -25,20 +25,24 @@ from sparring.prompts import (
 )
 from sparring.solvers.budget import Spent
 from sparring.solvers.rank import Ranker, rank
-from sparring.solvers.search import Proposal, Ranking, Reached, Rules, Search
+from sparring.solvers.search import Hints, Proposal, Ranking, Reached, Rules, Search, no_hints
 from sparring.solvers.theorem import Candidate
 
 
 class Ask:
     """A model to ask about some states, with one seed, that keeps account of what each of them takes.
 
+    ``hints``: lemmas for a state by its number; only the flat prover is shown them.
     ``retry``: how often the states were expanded before. A beam would find the same again, so a repeat is sampled.
     A prompt of more than ``max_prompt_bytes`` gets no answer: a tactic may blow a goal up without bound.
     """
 
-    def __init__(self, model: Model, clock: Callable[[], float], max_prompt_bytes: int, *, seed: int, retry: int) -> None:
+    def __init__(
+        self, model: Model, clock: Callable[[], float], max_prompt_bytes: int, *, seed: int, retry: int, hints: Hints = no_hints
+    ) -> None:
         self._model, self._clock, self._max_prompt_bytes = model, clock, max_prompt_bytes
         self._seed, self._retry = stable_hash(seed, "expand", retry), retry
+        self.hints = hints
         self.spent: dict[int, Spent] = defaultdict(Spent)
         """By the number of the state."""
 
@@ -85,7 +89,7 @@ class Flat:
     length_norm: float = 0.0
 
     def propose(self, states: Sequence[str], ask: Ask) -> list[list[Candidate]]:
-        groups = ask("flat", self.actor, [(number, flat_prompt(state)) for number, state in enumerate(states)])
+        groups = ask("flat", self.actor, [(number, flat_prompt(state, ask.hints(number))) for number, state in enumerate(states)])
         return [
             [
                 Candidate(tactic=one_line(a.text), score=a.score, role="flat", logprob=a.logprob)
@@ -234,8 +238,8 @@ class Prover:
     """Scores candidates by where they led; None: they keep the scores of who named them."""
 
     def attempt(self, tasks: Sequence[Task], model: Model, seed: int) -> list[tuple[Attempt, ...]]:
-        def expand(states: Sequence[str], retry: int) -> list[Proposal]:
-            ask = Ask(model, self.rules.clock, self.rules.max_bytes, seed=seed, retry=retry)
+        def expand(states: Sequence[str], hints: Hints, retry: int) -> list[Proposal]:
+            ask = Ask(model, self.rules.clock, self.rules.max_bytes, seed=seed, retry=retry, hints=hints)
             candidates = self.policy.propose(states, ask)
             return [Proposal(candidates=found, spent=ask.spent[number]) for number, found in enumerate(candidates)]
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 
 from sparring.game import Attempt, Env, Goals, Outcome, Proved, Rejected, Task
-from sparring.prompts import one_line, size
+from sparring.prompts import fitting, one_line, size
 from sparring.solvers.budget import Budget, Spent
 from sparring.solvers.choose import BestFirst, Choose
 from sparring.solvers.theorem import Candidate, Theorem, unstarted
@@ -31,8 +32,16 @@ class Proposal:
     spent: Spent
 
 
-Expand = Callable[[Sequence[str], int], list[Proposal]]
-"""(states, how often each was expanded before) -> a proposal for each state."""
+Hints = Callable[[int], str]
+"""The number of a state -> lemmas that may serve it (``Env.hints``), as many as there is room for; looked up when called."""
+
+
+def no_hints(number: int) -> str:
+    return ""
+
+
+Expand = Callable[[Sequence[str], Hints, int], list[Proposal]]
+"""(states, their hints, how often each was expanded before) -> a proposal for each state."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +83,8 @@ class Rules:
     """How often a goal may be expanded again, for other candidates, when its theorem has nothing else left."""
     moves: int = 0
     """Tactics of the environment's own (``Env.moves``) tried at a goal's first expansion, at most."""
+    hints: bool = False
+    """The flat prover is shown the lemmas that the environment thinks of (``Env.hints``), as many as ``max_bytes`` has room for."""
     max_bytes: int = 4000
     """A goal of more (in UTF-8) is not put to the model, and so is left alone: tactics may blow one up without bound."""
     dedup: bool = True
@@ -110,7 +121,7 @@ class Search:
                 else:
                     attempts[place] = begun
             self._wave(live)
-            attempts |= {theorem.place: theorem.attempt(self.rules.max_steps_kept) for theorem in live if theorem.status}
+            attempts |= {theorem.place: self._record(theorem) for theorem in live if theorem.status}
             live = [theorem for theorem in live if not theorem.status]
         return [attempts[place] for place in range(len(tasks))]
 
@@ -121,6 +132,11 @@ class Search:
         if isinstance(root, Rejected):
             return unstarted(root, spent)
         return Theorem(place, Tree(root, dedup=self.rules.dedup), self.rules.algorithm(), spent)
+
+    def _record(self, theorem: Theorem) -> Attempt:
+        for edge in theorem.script():  # the flat prover learns from these, whoever named them
+            self._hint(theorem, edge.goal)
+        return theorem.attempt(self.rules.max_steps_kept)
 
     def _wave(self, live: Sequence[Theorem]) -> None:
         begun = self.rules.clock()
@@ -172,13 +188,26 @@ class Search:
         for retry in sorted({goal.expansions for _, goal in chosen}):
             asked = [(theorem, goal) for theorem, goal in chosen if goal.expansions == retry]
             states = [goal.goals.text for _, goal in asked]
-            for (theorem, goal), proposal in zip(asked, self.expand(states, retry), strict=True):
+            hints = partial(self._hint_of, asked)
+            for (theorem, goal), proposal in zip(asked, self.expand(states, hints, retry), strict=True):
                 theorem.spent.add(proposal.spent)
                 tries += [(theorem, goal, candidate) for candidate in _new(theorem, goal, proposal.candidates)]
             if self.rules.value:
                 for (_, goal), chance in zip(asked, self.rules.value(states), strict=True):
                     goal.estimate = chance
         return tries
+
+    def _hint_of(self, asked: Sequence[tuple[Theorem, Goal]], number: int) -> str:
+        return self._hint(*asked[number])
+
+    def _hint(self, theorem: Theorem, goal: Goal) -> str:
+        """Looked up once for a goal, and only if it is asked for: most goals that come up are never put to the flat prover."""
+        state = goal.goals.text
+        if self.rules.hints and goal not in theorem.hints and size(state) <= self.rules.max_bytes:
+            begun = self.rules.clock()
+            theorem.hints[goal] = fitting(self.env.hints(goal.goals), state, self.rules.max_bytes)
+            theorem.spent.env_s += self.rules.clock() - begun
+        return theorem.hints.get(goal, "")
 
     def _ranked(self, tries: Sequence[_Try], outcomes: Sequence[Outcome]) -> list[tuple[_Try, Goals | Proved]]:
         """The tries that were accepted. With ``rank`` their scores are those of the states that they led to, the first way to each."""

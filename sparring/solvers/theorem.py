@@ -38,6 +38,8 @@ class Theorem:
     reason: str = ""
     steps: list[Step] = field(default_factory=list[Step])
     """Those that the environment accepted."""
+    hints: dict[Goal, str] = field(default_factory=dict[Goal, str])
+    """What the flat prover was shown with a goal."""
     _wave: list[Outcome] = field(default_factory=list[Outcome])
 
     def count(self, outcome: Outcome) -> None:
@@ -57,6 +59,7 @@ class Theorem:
             role=candidate.role,
             target=candidate.target,
             logprob=candidate.logprob,
+            hints=self.hints.get(goal, ""),
         )
         self.steps.append(step)
         self.tree.add(goal, env.split(left) if left.texts else [], step, candidate.score)
@@ -77,12 +80,16 @@ class Theorem:
         elif bound := self.spent.over(budget):
             self.status = f"budget:{bound}"
 
+    def script(self) -> list[Edge]:
+        """The lines of the proof, where there is one."""
+        return self.tree.proof() if self.status == "proved" else []
+
     def attempt(self, max_steps_kept: int) -> Attempt:
         """The record. Its ``stats`` are what was spent (``Spent``); ``status`` and ``reason``: why the search ended; ``nodes``:
         goals that came up, the statement too; ``searched``: expansions, repeats too; ``depth``: steps from the statement to
         the deepest goal that was expanded; ``proof_steps``: lines of the script.
         """
-        goals, script = self.tree.goals, self.tree.proof() if self.status == "proved" else []
+        goals, script = self.tree.goals, self.script()
         shape = {
             "nodes": len(goals),
             "searched": sum(goal.expansions for goal in goals),
@@ -92,8 +99,21 @@ class Theorem:
         return Attempt(
             answer="\n".join(edge.step.tactic for edge in script),
             fault=f"environment: {self.reason}" if self.status == "fault" else None,
-            steps=_kept(self.steps, script, max_steps_kept),
+            steps=self._kept(script, max_steps_kept),
             stats={"status": self.status, "reason": self.reason, **self.spent.figures(), **shape},
+        )
+
+    def _kept(self, script: Sequence[Edge], limit: int) -> tuple[Step, ...]:
+        """Every step of the proof, marked and with its goal's hints, and the first others up to ``limit`` in all, but at least one, in
+        their order.
+
+        The first of all is a step at the statement itself, and so tells which state that was.
+        """
+        used = {id(edge.step): self.hints.get(edge.goal, "") for edge in script}
+        others = [id(step) for step in self.steps if id(step) not in used]
+        keep = {*used, *others[: max(limit - len(used), 1)]}
+        return tuple(
+            replace(step, used=id(step) in used, hints=used.get(id(step), step.hints)) for step in self.steps if id(step) in keep
         )
 
 
@@ -107,14 +127,3 @@ def unstarted(rejected: Rejected, spent: Spent) -> Attempt:
         fault=f"environment: {rejected.reason}" if broke else None,
         stats={"status": "fault" if broke else "refused", "reason": rejected.reason, **spent.figures(), **shape},
     )
-
-
-def _kept(steps: Sequence[Step], script: Sequence[Edge], limit: int) -> tuple[Step, ...]:
-    """Every step of the proof, marked, and the first others up to ``limit`` in all, but at least one, in their order.
-
-    The first of all is a step at the statement itself, and so tells which state that was.
-    """
-    used = {id(edge.step) for edge in script}
-    others = [id(step) for step in steps if id(step) not in used]
-    keep = used.union(others[: max(limit - len(used), 1)])
-    return tuple(replace(step, used=id(step) in used) for step in steps if id(step) in keep)

@@ -38,6 +38,9 @@ class Introduced:
     def moves(self, goals: Goals) -> Sequence[str]:
         return self.coq.moves(goals)
 
+    def hints(self, goals: Goals) -> str:
+        return self.coq.hints(goals)
+
     def split(self, goals: Goals) -> list[Goals]:
         return self.coq.split(goals)
 
@@ -232,8 +235,20 @@ def test_moves_are_for_the_first_goal(env: Env):
 
 
 @pytest.mark.parametrize("alien", [Goals(texts=()), Goals(texts=("not of this world",)), Goals(texts=("x",), handle="x")])
-def test_a_solved_or_foreign_state_has_no_moves(env: Env, alien: Goals):
+def test_a_solved_or_foreign_state_has_neither_moves_nor_hints(env: Env, alien: Goals):
     assert list(env.moves(alien)) == []
+    assert env.hints(alien) == ""
+
+
+@pytest.mark.parametrize("text", [*PROVED, *FALSE])
+def test_hints_are_lines_and_do_no_harm(env: Env, text: str):
+    script = PROVED.get(text, [])
+    for state in states(env, text, script) if script else [started(env, text)]:
+        before = state.text
+        found = env.hints(state)
+        assert env.hints(state) == found
+        assert all(" : " in line for line in found.splitlines())
+        assert state.text == before
 
 
 @pytest.mark.parametrize("text", PROVED)
