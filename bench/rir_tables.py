@@ -31,7 +31,14 @@ if TYPE_CHECKING:
 RECIPE = Path("recipes/rir-tiny.toml")
 SPLITS = ("test", "novel", "hard")
 GAME_SPLITS = ("hard",)
-GAME = ("--data.per_round=200", "--data.eval_tasks=150", "--learner.lr=1e-3", "--learner.epochs=2", "--teach.replay=0.5")
+GAME = (
+    "--search.calls=48",
+    "--data.per_round=200",
+    "--data.eval_tasks=150",
+    "--learner.lr=1e-3",
+    "--learner.epochs=2",
+    "--teach.replay=0.5",
+)
 """A longer game than the recipe's, which has to fit into minutes: more statements, twice through the lessons, half of them new."""
 Row = dict[str, Any]
 
