@@ -1,12 +1,15 @@
 """The paper's comparison at equal budgets on the embedded world: arXiv 2411.00062, tables 1-4 and figure 5 in small.
 
-    python -m bench.eva_tables [--seeds 5] [--processes 2] [--per-round 1000] [--only main,metrics,losses,continual]
+    python -m bench.eva_tables [--seeds 5] [--processes 2] [--per-round 1000] [--only main,metrics,losses,continual,online]
 
 An arm is a recipe; arms of one seed share theta0, the human round (theta1) and the probe of the round after it, whose seeds are
 the same in all of them. An arm teaches at most as many pairs as the recipe says; pairs, steps and sampled tokens are reported,
 for some arms cannot fill that budget: fresh human prompts give fewer pairs the better the solver is. Accuracy is that of
 greedy answers on held-out tasks; differences are paired by task and seed, intervals are two-level bootstraps (seeds, then
 tasks). Writes bench/results/eva_tables.md and .json; finished runs are kept, so a killed bench goes on where it was.
+
+``--only online`` compares the online version (recipes/eva-online.toml, from theta1 on) with the offline one at equal samples:
+python -m bench.eva_tables --only online --folder runs/eva-online-tables --out bench/results/eva_online
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from bench.playing import Base, play_arm
 from sparring.evals.intervals import Interval, two_level_bootstrap
 
 RECIPE = Path("recipes/eva-tiny.toml")
+ONLINE = Path("recipes/eva-online.toml")
 # The learning rate and the NLL term are the recipe's, where the loss has room for it.
 LOSSES = {
     "dpo": [],
@@ -48,6 +52,8 @@ class Arm:
     base: str = "dpo"
     rounds: int = 2
     overrides: tuple[str, ...] = field(default=())
+    online: bool = False
+    """One round of the online recipe from the base's policy on, in place of a round of the tiny one."""
 
 
 def arms_of(tables: Iterable[str]) -> list[Arm]:
@@ -77,6 +83,16 @@ def arms_of(tables: Iterable[str]) -> list[Arm]:
                     Arm(f"{loss} eva", base=loss),
                     Arm(f"{loss} fresh human", base=loss, overrides=FRESH),
                 ]
+    if "online" in tables:
+        dpo = ("--learner.loss=dpo", "--learner.nll=1.0", "--learner.lr=1e-4")
+        # 1,800 prompts have as many answers as 1,000 and what is created from them.
+        many = (*FRESH, "--data.per_round=1800")
+        arms += [
+            Arm("fresh human, 1800 prompts", overrides=many),
+            Arm("online eva, RLOO", online=True),
+            Arm("online fresh human, 1800 prompts, RLOO", online=True, overrides=many),
+            Arm("online eva, DPO", online=True, overrides=dpo),
+        ]
     if "continual" in tables:
         arms += [
             Arm("eva, 3 rounds", rounds=4),
@@ -120,9 +136,9 @@ def read_result(root: Path, arm: str, seed: int, number: int, first: int) -> Res
     tokens = 0
     for earlier in range(first, number + 1):
         for phase in ("probe", "bouts"):
-            bouts = run.read(f"{round_name(earlier)}/{phase}", BOUTS) or []
+            bouts = run.read_round(earlier, phase, BOUTS) or []
             tokens += sum(len(s.token_ids) for bout in bouts for a in bout.attempts for s in a.samples)
-        tokens += sum(len(t.draft.token_ids) for t in run.read(f"{round_name(earlier)}/proposals", TASKS) or [] if t.draft)
+        tokens += sum(len(t.draft.token_ids) for t in run.read_round(earlier, "proposals", TASKS) or [] if t.draft)
     played = row.get("bouts") or row.get("probe") or {}
     return Result(
         arm=arm,
@@ -131,7 +147,7 @@ def read_result(root: Path, arm: str, seed: int, number: int, first: int) -> Res
         solved={name: [bout.verdicts[0].solved for bout in bouts] for name, bouts in evals.items()},
         length=row["evals"]["hard"]["length"],
         depth=played.get("complexity"),
-        pairs=row.get("lessons", {}).get("pairs", 0),
+        pairs=row.get("lessons", {}).get("lessons", 0),
         steps=row.get("learning", {}).get("steps", 0),
         tokens=tokens,
     )
@@ -176,9 +192,14 @@ def play_seed_part(folder: Path, seed: int, base: str, arms: Sequence[Arm], comm
     probed: Path | None = None
     for arm in arms:
         name = arm.name.replace(" ", "-").replace(",", "")
-        twin = same_draw(place, arm, arms, seed)
+        twin = None if arm.online else same_draw(place, arm, arms, seed)
         if twin is not None:
             results.append(replace(read_result(place / twin, arm.name, seed, 2, 2), twin=twin))
+            continue
+        if arm.online:
+            begun = [f"--policy.path={root / 'round-001/policy'}", "--run.human_rounds=0", "--run.rounds=1"]
+            play_arm(ONLINE, place, name, [*common, f"--run.seed={seed}", *begun, *arm.overrides])
+            results.append(replace(read_result(place / name, arm.name, seed, 1, 1), round=2))
             continue
         same_probe = probed is not None and not any("creator.kind=fresh" in text for text in arm.overrides)
         shared = [*first_round, *(["round-002/pool.parquet", "round-002/probe"] if same_probe else [])]
@@ -200,7 +221,7 @@ def table(results: Sequence[Result], rows: Sequence[tuple[str, int]], reference:
     found = {(r.arm, r.round, r.seed): r for r in results}
     seeds = sorted({r.seed for r in results})
     lines = [
-        f"| arm | seeds | easy % | hard % | hard, minus {reference[0]} | length | depth | pairs | steps | k tokens sampled |",
+        f"| arm | seeds | easy % | hard % | hard, minus {reference[0]} | length | depth | lessons | steps | k tokens sampled |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for arm, number in rows:

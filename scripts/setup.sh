@@ -2,7 +2,7 @@
 # Makes .venv with this package and PyTorch in it, or does nothing where it stands already. Run it through make:
 #
 #   scripts/setup.sh run    what `make play` needs
-#   scripts/setup.sh dev    that, the test tools, and Coq where it can be installed
+#   scripts/setup.sh dev    that, the test tools, and Coq and reasoning-gym where they can be installed
 #
 # Read from the environment (make passes them on, as in `make play PYTHON=python3.12`):
 #   VENV     where the environment goes                          .venv
@@ -178,6 +178,13 @@ get_coq() {
         say "coqc or bwrap is missing, so nothing is tested with Coq. On Debian and Ubuntu: ${sudo}apt-get install -y --no-install-recommends coq bubblewrap"
 }
 
+# reasoning-gym needs a package that has no wheel, so a C compiler; without it its tests are skipped.
+get_gym() {
+    has cc || apt_install gcc libc6-dev "$("$venv/bin/python" -c 'import sys; print("python%d.%d-dev" % sys.version_info[:2])')" || true
+    "$venv/bin/python" -m pip install --no-user --editable '.[gym]' ||
+        say "reasoning-gym could not be installed (it needs a C compiler and Python's headers), so nothing is tested with it"
+}
+
 [ "$tools" != dev ] || get_coq
 if is_current dev || { [ "$tools" = run ] && is_current run; }; then
     exit 0
@@ -185,6 +192,7 @@ fi
 is_whole || make_environment
 rm -f "$venv/sparring.run" "$venv/sparring.dev"
 install_packages
+[ "$tools" != dev ] || get_gym
 check_packages
 printf '%s\n' "$torch" >"$venv/sparring.torch"
 stamp >"$venv/sparring.$tools"

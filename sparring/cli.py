@@ -18,11 +18,7 @@ from sparring import __version__
 from sparring.errors import SparringError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from sparring.config import AlignRecipe, Recipe
-    from sparring.config_prove import ProveRecipe
-    from sparring.rundir import RunDir
+    from sparring.config import Recipe
 
 UNSANDBOXED = typer.Option("--allow-unsandboxed", help="Where there is no bubblewrap, run Coq with your own rights.")
 OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -48,18 +44,43 @@ def _main(
 
 
 @app.command(context_settings=OVERRIDES)
-def play(
+def play(  # noqa: PLR0913 - a command's options
     context: typer.Context,
     recipe: Annotated[Path, typer.Argument(help="A TOML file, as in recipes/. Override with --section.key=value.")],
+    model: Annotated[str, typer.Option(help="Short for --policy.path: a checkpoint folder or a hub name.")] = "",
+    prompts: Annotated[str, typer.Option(help="Short for --data.prompts: a .jsonl or .parquet file.")] = "",
+    judge: Annotated[
+        str, typer.Option(help="Short for --judge.path (a reward model) or, http://..., for --judge.endpoint.url.")
+    ] = "",
+    only_plan: Annotated[
+        bool, typer.Option("--plan", help="Check everything, say what it would take, and play nothing.")
+    ] = False,
     accept_changes: Annotated[bool, typer.Option(help="Go on with a run that was begun under another recipe.")] = False,
 ) -> None:
     """Play a recipe's game: train in rounds. Finished phases are never done again."""
     from sparring.recipe import load_recipe
 
-    checked = load_recipe(recipe, context.args)
+    given = {"policy.path": model, "data.prompts": prompts, "judge.path": judge}
+    if judge.startswith(("http://", "https://")):
+        given |= {"judge.path": "", "judge.kind": "rubric", "judge.endpoint.url": judge}
+    short = [f"--{key}={value}" for key, value in given.items() if value or (judge and key == "judge.path")]
+    checked = load_recipe(recipe, [*short, *context.args])  # what is said at length holds
     if not checked.run.name:
         checked = checked.model_copy(update={"run": checked.run.model_copy(update={"name": recipe.stem})})
-    _play(checked, accept_changes)
+    if only_plan:
+        _plan(checked)
+    else:
+        _play(checked, accept_changes)
+
+
+def _plan(recipe: Recipe) -> None:
+    from sparring.config import AlignRecipe
+    from sparring.planning import plan_run
+
+    if not isinstance(recipe, AlignRecipe):
+        raise SparringError("--plan estimates the align game; for a recipe of the prove game, ask: sparring doctor RECIPE")
+    for line in plan_run(recipe):
+        typer.echo(line)
 
 
 @app.command(context_settings=OVERRIDES)
@@ -77,34 +98,42 @@ def resume(
 
 
 def _play(recipe: Recipe, accept_changes: bool) -> None:
+    from sparring.config import AlignRecipe
     from sparring.config_prove import ProveRecipe
     from sparring.console import ConsoleWatch, make_console
-    from sparring.engines import Local
+    from sparring.engines import engine_of
     from sparring.games.plans import plan_of
     from sparring.loop import play as play_game
     from sparring.metrics import round_metrics
+    from sparring.oversight import oversee, prepare
     from sparring.rundir import RunDir
     from sparring.session import open_run, run_path, write_metrics
+    from sparring.showing import show_run
 
     console, root = make_console(), run_path(recipe)
     watch = ConsoleWatch(console)
     plan = plan_of(recipe, watch)
     rows: list[dict[str, Any]] = []
     try:
+        engine = engine_of(recipe)
         with closing(plan), RunDir(root).lock():
             run = open_run(recipe, watch, accept_changes)
 
             def after_round(number: int) -> None:
+                prepare(recipe, run, number, engine)
                 rows.append(round_metrics(run, number, recipe.evaluation))
                 write_metrics(run, rows)
+                oversee(recipe, rows, watch)
 
-            play_game(plan, Local(recipe.policy), run, after_round)
+            play_game(plan, engine, run, after_round)
     except KeyboardInterrupt:
         _set_handlers(signal.SIG_IGN)  # nothing is left to stop
         console.print(f"\nstopped; what is finished is kept. Go on with:\n  sparring resume {root}", soft_wrap=True)
         raise typer.Exit(130) from None
-    _show(root, prompts=2 if isinstance(recipe, ProveRecipe) else 3)
-    use = f"sparring eval {root} --tasks=world:hard --n=6"
+    show_run(root, prompts=2 if isinstance(recipe, ProveRecipe) else 3)
+    use = f"sparring export {root} --out=my-model"
+    if isinstance(recipe, AlignRecipe) and recipe.data.prompts.startswith("world:"):
+        use = f"sparring eval {root} --tasks=world:hard --n=6"
     if isinstance(recipe, ProveRecipe):
         what = "FILE.v" if recipe.env.kind == "coq" else "'forall p q, p \\/ q -> q \\/ p'"
         use = f"sparring prove {what} --run {root}"
@@ -141,68 +170,67 @@ def show(
     prompts: Annotated[int, typer.Option(help="How many created prompts, or proofs, to show.")] = 5,
 ) -> None:
     """What a run did and what came of it: tables, and created prompts with their lineage or proofs with their targets."""
-    _show(run, prompts)
+    from sparring.showing import show_run
 
-
-def _show(root: Path, prompts: int) -> None:
-    from sparring.config_prove import ProveRecipe
-    from sparring.console import make_console, print_gains
-    from sparring.metrics import gains, round_metrics
-    from sparring.rundir import RunDir
-    from sparring.session import read_recipe
-
-    recipe, run, console = read_recipe(root), RunDir(root), make_console()
-    numbers = run.rounds()
-    rows = [round_metrics(run, number, recipe.evaluation) for number in numbers]
-    if isinstance(recipe, ProveRecipe):
-        _show_searches(console, run, recipe, rows, prompts)
-    else:
-        _show_answers(console, run, recipe, rows, prompts)
-    if rows and rows[-1].get("evals"):
-        print_gains(console, gains(run, numbers[-1], recipe.evaluation), numbers[-1])
-
-
-def _show_answers(console: Console, run: RunDir, recipe: AlignRecipe, rows: list[dict[str, Any]], prompts: int) -> None:
-    from sparring.console import print_evolutions, print_rounds
-    from sparring.metrics import evolutions
-
-    print_rounds(console, rows, recipe.run.human_rounds, recipe.evaluation.level)
-    for row in rows:
-        found = evolutions(run, row["round"])
-        if found and prompts:
-            console.print(f"\nround {row['round']}: the most informative of {len(found)} created prompts")
-            print_evolutions(console, found[: prompts if row is rows[-1] else 1])
-
-
-def _show_searches(console: Console, run: RunDir, recipe: ProveRecipe, rows: list[dict[str, Any]], proofs: int) -> None:
-    from sparring.console import print_comparisons, print_proofs, print_searches
-    from sparring.proofs import comparisons, proofs_found
-
-    print_searches(console, rows, recipe.evaluation.level)
-    if rows:
-        print_comparisons(console, comparisons(run, rows[-1]["round"], recipe.evaluation))
-        print_proofs(console, proofs_found(run, rows[-1]["round"], proofs), recipe.roles.target)
+    show_run(run, prompts)
 
 
 @app.command("eval", context_settings=OVERRIDES)
-def evaluate(
+def evaluate(  # noqa: PLR0913 - a command's options
     context: typer.Context,
-    model: Annotated[str, typer.Argument(help="A run directory (its last policy), a checkpoint folder or builtin:words-tiny.")],
-    tasks: Annotated[str, typer.Option(help="world:SPLIT or a .jsonl/.parquet file.")],
+    policy: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="A run directory (its last policy), a checkpoint folder or builtin:words-tiny."),
+    ] = "",
+    tasks: Annotated[str, typer.Option(help="world:SPLIT or a .jsonl/.parquet file.")] = "",
     n: Annotated[int, typer.Option(min=1, help="Answers per task; more than 1 samples as the recipe's solver does.")] = 1,
-    out: Annotated[Path | None, typer.Option(help="Where to write the bouts (.parquet).")] = None,
+    suite: Annotated[
+        str, typer.Option(help="arena-hard, arena-hard-v2, alpaca-eval, mt-bench, prompts, world:easy or world:hard.")
+    ] = "",
+    model: Annotated[str, typer.Option(help="Of a suite: as MODEL, a server (http://HOST/v1#NAME) or a file of answers.")] = "",
+    baseline: Annotated[str, typer.Option(help="The same; who the model is compared with.")] = "",
+    judge: Annotated[str, typer.Option(help="The same; who compares or rates.")] = "",
+    questions: Annotated[str, typer.Option(help="A file, or of prompts a run, in place of the published questions.")] = "",
+    reference: Annotated[str, typer.Option(help="mt-bench: reference answers; alpaca-eval: df_gamed.csv.")] = "",
+    weighted: Annotated[bool, typer.Option(help="alpaca-eval: by the log-probs of the judge's letters.")] = False,
+    cache: Annotated[Path | None, typer.Option(help="Folder of kept answers; by default runs/evals.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write the bouts (.parquet), or a suite's rows (.jsonl).")] = None,
 ) -> None:
-    """Score a policy on tasks: accuracy with an interval, pass@n, faults, length."""
+    """Score a policy on tasks (MODEL --tasks=...), or any model on a suite (--suite=... --model=... --judge=...)."""
     from sparring.console import ConsoleWatch, make_console
-    from sparring.evaluate import evaluate_policy, report, write_bouts
+    from sparring.evaluate import Asked, evaluate_policy, evaluate_suite, report, write_bouts
 
-    policy, recipe, bouts = evaluate_policy(model, tasks, n, context.args, ConsoleWatch(make_console()))
+    overrides, watch = list(context.args), ConsoleWatch(make_console())
+    if policy.startswith("--"):  # an override, where no MODEL is given
+        policy, overrides = "", [policy, *overrides]
+    if suite:
+        asked = Asked(
+            suite=suite, model=model or policy, baseline=baseline, judge=judge, questions=questions, reference=reference,
+            weighted=weighted, cache=cache, out=out, overrides=tuple(overrides),
+        )  # fmt: skip
+        evaluate_suite(asked, watch, typer.echo)
+        return
+    if not tasks or not (policy or model):
+        raise SparringError("say what to evaluate: MODEL --tasks=world:hard, or --suite=arena-hard --model=... --judge=...")
+    folder, recipe, bouts = evaluate_policy(policy or model, tasks, n, overrides, watch)
     if out is not None:
         write_bouts(out, bouts)
     how = "greedy" if n == 1 else f"{n} samples at temperature {recipe.solver.temperature}"
-    typer.echo(f"{policy} on {tasks}, {how}")
+    typer.echo(f"{folder} on {tasks}, {how}")
     for line in report(bouts, n, recipe.evaluation):
         typer.echo(line)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run directory of either game.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; it must not exist.")],
+) -> None:
+    """Write a run's last policy with a model card, and what it was taught as a data set in TRL's format."""
+    from sparring.export import export_run
+
+    export_run(run, out)
+    typer.echo(f"written to {out}: a checkpoint for from_pretrained, README.md and data/")
 
 
 @app.command(context_settings=OVERRIDES)

@@ -6,6 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich import box
@@ -31,6 +32,13 @@ def make_console() -> Console:
     return console if console.is_terminal else Console(highlight=False, markup=False, width=WIDTH)
 
 
+@dataclass
+class _Phase:
+    bar: TaskID
+    begun: float
+    total: int | None
+
+
 class ConsoleWatch(Watch):
     """A progress bar with an ETA on a terminal, and one line per finished phase anywhere."""
 
@@ -44,28 +52,32 @@ class ConsoleWatch(Watch):
             TimeRemainingColumn(),
         ]
         self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._bar: TaskID | None = None
-        self._begun = 0.0
-        self._total: int | None = None
+        self._open: list[_Phase] = []
 
     def begin(self, phase: str, total: int | None) -> None:
-        self._begun, self._total = time.monotonic(), total
         self._progress.start()
-        self._bar = self._progress.add_task(phase, total=total)
+        self._open.append(_Phase(self._progress.add_task(phase, total=total), time.monotonic(), total))
 
     def update(self, done: int, total: int) -> None:
-        if self._bar is not None:
-            self._total = total
-            self._progress.update(self._bar, completed=done, total=total)
+        if self._open:
+            self._open[-1].total = total
+            self._progress.update(self._open[-1].bar, completed=done, total=total)
 
     def end(self, phase: str, finished: bool) -> None:
-        if self._bar is not None:
-            self._progress.remove_task(self._bar)
-            self._bar = None
+        """Of a phase within a phase (the turns of an online round) nothing stays on the screen."""
+        if not self._open:
+            return
+        ended = self._open.pop()
+        self._progress.remove_task(ended.bar)
+        if self._open:
+            return
         self._progress.stop()
         if finished:
-            count = f"{self._total:>6}" if self._total else " " * 6
-            self._console.print(f"  {phase:<28}{count}  {time.monotonic() - self._begun:7.1f} s")
+            count = f"{ended.total:>6}" if ended.total else " " * 6
+            self._console.print(f"  {phase:<28}{count}  {time.monotonic() - ended.begun:7.1f} s")
+
+    def note(self, text: str) -> None:
+        self._console.print(f"  {text}", soft_wrap=True)
 
 
 def _number(value: float | None, form: str = ".2f") -> str:
@@ -79,6 +91,15 @@ def _accuracy(row: Row, name: str) -> str:
     if found["accuracy"] is None:
         return "nothing judged"
     return f"{100 * found['accuracy']:.1f} [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
+
+
+def _score(row: Row, name: str) -> str:
+    found = row.get("evals", {}).get(name)
+    if found is None:
+        return ""
+    if found["score"] is None:
+        return "nothing judged"
+    return f"{found['score']:.3f} [{found['score_low']:.3f}, {found['score_high']:.3f}]"
 
 
 def _policy(row: Row, human_rounds: int) -> str:
@@ -97,13 +118,13 @@ def _table(first: str, others: Sequence[str]) -> Table:
     return table
 
 
-def _accuracy_table(rows: Sequence[Row], human_rounds: int) -> Table:
-    """One line per policy: its accuracy on every evaluation set, and what its round taught from."""
+def _accuracy_table(rows: Sequence[Row], human_rounds: int, scored: bool) -> Table:
+    """One line per policy: its accuracy (or its score) on every evaluation set, and what its round taught from."""
     names = list(dict.fromkeys(name for row in rows for name in row.get("evals", {})))
     table = _table("policy", [*names, "length", "faults"])
     for row in rows:
         evals = list(row.get("evals", {}).values())
-        accuracies = [_accuracy(row, name) for name in names]
+        accuracies = [(_score if scored else _accuracy)(row, name) for name in names]
         faults = str(sum(found["faults"] for found in evals)) if evals else ""
         table.add_row(_policy(row, human_rounds), *accuracies, _number(evals[-1]["length"] if evals else None, ".1f"), faults)
     return table
@@ -111,7 +132,7 @@ def _accuracy_table(rows: Sequence[Row], human_rounds: int) -> Table:
 
 def _play_table(rows: Sequence[Row]) -> Table:
     """One line per round: what was played and taught."""
-    table = _table("round", ["pool", "created", "depth", "refused", "solved", "ties", "faults", "pairs", "logp"])
+    table = _table("round", ["pool", "created", "depth", "refused", "solved", "ties", "faults", "lessons", "logp"])
     for row in rows:
         parts = [row[name] for name in ("probe", "bouts") if name in row]
         if not parts:
@@ -126,16 +147,20 @@ def _play_table(rows: Sequence[Row]) -> Table:
             _number(None if last["solved"] is None else 100 * last["solved"], ".1f"),
             str(sum(part["ties"] for part in parts)),
             str(sum(part["faults"] for part in parts)),
-            str(row.get("lessons", {}).get("pairs", "")),
+            str(row.get("lessons", {}).get("lessons", "")),
             _number(row.get("learning", {}).get("chosen_logp_change"), "+.2f"),
         )
     return table
 
 
-def print_rounds(console: Console, rows: Sequence[Row], human_rounds: int, level: float) -> None:
-    """Two tables, each under a line that says its units; with two evaluation sets they fit into 80 columns."""
-    console.print(f"accuracy in % [{100 * level:g} % interval] of greedy answers, their length in tokens", style="bold")
-    console.print(_accuracy_table(rows, human_rounds))
+def print_rounds(console: Console, rows: Sequence[Row], human_rounds: int, level: float, scored: bool = False) -> None:
+    """Two tables, each under a line that says its units; with two evaluation sets they fit into 80 columns.
+
+    ``scored``: the judge gives scores that are no shares of anything.
+    """
+    what = "the judge's score" if scored else "accuracy in %"
+    console.print(f"{what} [{100 * level:g} % interval] of greedy answers, their length in tokens", style="bold")
+    console.print(_accuracy_table(rows, human_rounds, scored))
     console.print("what was played; solved in %, logp: change of the chosen answers' (nats)", style="bold")
     console.print(_play_table(rows))
     console.print(f"drafts refused: {_refusals(rows)}", soft_wrap=True)
@@ -225,8 +250,13 @@ def print_proofs(console: Console, found: Sequence[Found], form: TargetForm) -> 
                 console.print(f"      target {how}: {_harmless(step.target)}", style="dim", soft_wrap=True)
 
 
-def print_gains(console: Console, found: dict[str, Interval], last: int) -> None:
-    told = [f"{name} {100 * gain.mean:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]" for name, gain in found.items()]
+def print_gains(console: Console, found: dict[str, Interval], last: int, scored: bool = False) -> None:
+    times, form = (1, "+.3f") if scored else (100, "+.1f")
+
+    def say(value: float) -> str:
+        return format(times * value, form)
+
+    told = [f"{name} {say(gain.mean)} [{say(gain.low)}, {say(gain.high)}]" for name, gain in found.items()]
     if told and last:
         console.print(f"theta{last} against theta0, paired by task: {', '.join(told)}", soft_wrap=True)
 

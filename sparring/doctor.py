@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from sparring.config import Recipe
+from sparring.config import AlignRecipe, Recipe
 from sparring.config_prove import UNTRAINED
 from sparring.errors import SparringError
 from sparring.session import provenance
@@ -54,8 +54,7 @@ def _devices() -> list[tuple[str, str]]:
 
 def missing_for(recipe: Recipe) -> list[str]:
     """Everything that would stop a recipe, each with its repair; empty if nothing would."""
-    import torch
-
+    from sparring.games.checks import checks
     from sparring.games.plans import plan_of
     from sparring.models.folders import resolve_policy
 
@@ -69,6 +68,10 @@ def missing_for(recipe: Recipe) -> list[str]:
 
     if recipe.policy.path != UNTRAINED:
         check(lambda: resolve_policy(recipe.policy.path, download=False))
+    if isinstance(recipe, AlignRecipe):
+        for step in checks(recipe):
+            check(step)
+        return problems + _device_problems(recipe)
     try:
         plan = plan_of(recipe)
     except SparringError as error:
@@ -77,6 +80,12 @@ def missing_for(recipe: Recipe) -> list[str]:
         with closing(plan):
             for read in [*plan.prompts.values(), *plan.evals.values()]:
                 check(read)
-    if recipe.policy.device == "cuda" and not torch.cuda.is_available():
-        problems.append("policy.device = 'cuda': torch sees no GPU; install a CUDA build of torch, or set --policy.device=cpu")
-    return problems
+    return problems + _device_problems(recipe)
+
+
+def _device_problems(recipe: Recipe) -> list[str]:
+    import torch
+
+    if recipe.policy.device != "cuda" or torch.cuda.is_available():
+        return []
+    return ["policy.device = 'cuda': torch sees no GPU; install a CUDA build of torch, or set --policy.device=cpu"]

@@ -43,6 +43,10 @@ class Sampling:
     stop: str = ""
 
 
+FAULT = "fault: "
+"""How ``Sample.finish`` begins where there is no answer."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
     """One model call: by whom, tokens in, tokens out.
@@ -57,7 +61,11 @@ class Sample:
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
     text: str
-    finish: str = "stop"  # "stop" | "length"
+    finish: str = "stop"  # "stop" | "length" | "fault: WHY", where the model broke: then there is no text
+
+    @property
+    def fault(self) -> str | None:
+        return self.finish.removeprefix(FAULT) if self.finish.startswith(FAULT) else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -188,7 +196,11 @@ class Bout:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
-    """Prefer ``chosen`` to ``rejected``. ``margin`` is the difference of their scores; ``created``: a creator made the task."""
+    """Prefer ``chosen`` to ``rejected``. ``margin`` is the difference of their scores; ``created``: a creator made the task.
+
+    ``wins``: how likely the chosen and the rejected answer beat another answer of the policy, each in [0, 1]; None where the
+    judge's scores say nothing of the kind.
+    """
 
     task: str
     prompt: str
@@ -196,6 +208,7 @@ class Pair:
     rejected: Sample
     margin: float
     created: bool = False
+    wins: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -207,7 +220,22 @@ class Demo:
     weight: float = 1.0
 
 
-Lesson = Pair | Demo
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Credit:
+    """Make ``completion`` likelier, or less likely, by as much as ``advantage`` says: its score against those of its group.
+
+    The sampler's tokens and log-probs are in the sample, so that the ratio of new to old probability needs no second pass.
+    Where answers are only sorted into good and bad ones (KTO) the sign says which, and the size is the answer's weight.
+    """
+
+    task: str
+    prompt: str
+    completion: Sample
+    advantage: float
+    created: bool = False
+
+
+Lesson = Pair | Demo | Credit
 
 
 class Model(Protocol):
@@ -244,6 +272,28 @@ class Learner(Protocol):
     """Turns a policy folder and lessons into a better policy folder ``out``, which does not exist yet."""
 
     def learn(self, policy: Path, lessons: Sequence[Lesson], out: Path, seed: int) -> None: ...
+
+
+class Live(Protocol):
+    """A learner in the middle of its lessons: a policy that goes on learning while it plays."""
+
+    @property
+    def model(self) -> Model:
+        """Samples under the weights as they are now."""
+        ...
+
+    @property
+    def done(self) -> int:
+        """Turns that the weights contain."""
+        ...
+
+    def learn(self, lessons: Sequence[Lesson]) -> None:
+        """The lessons of turn ``done``; none are a turn without a step."""
+        ...
+
+    def finish(self) -> None:
+        """Writes the policy folder, whole."""
+        ...
 
 
 class Env(Protocol):
@@ -302,6 +352,17 @@ class Game:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Online:
+    """How a round is played in turns, each attempted, judged, taught and learned before the next one is drawn."""
+
+    turns: int
+    draw: Callable[[int, Sequence[Task], Sequence[Sequence[Bout]], int], list[Task]]
+    """(turn, the round's pool, the bouts of the turns before, seed) -> the tasks of this turn."""
+    live: Callable[[Path, Path, int, int], AbstractContextManager[Live]]
+    """(policy, out, turns, seed): goes on from the last saved state of ``out`` where there is one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
     """What a game tells the loop: who plays in which round, on what, from where."""
 
@@ -319,11 +380,14 @@ class Plan:
     examiner: Solver
     judge: Judge
     evals: Mapping[str, Callable[[], list[Task]]]
+    second: Mapping[str, Judge] = field(default_factory=dict[str, Judge])
+    """Judges of the evaluation's answers that teach nothing: where they and ``judge`` part, it is being gamed."""
     rivals: Mapping[str, Solver] = field(default_factory=dict[str, Solver])
     """Other examiners that the last policy is evaluated with, for comparison."""
     traces: Callable[[], list[Lesson]] | None = None
     """Lessons from before the first round, where there are any. Made once, when the run begins."""
     scratch: bool = False
     """Every round learns from the first policy, on all lessons so far."""
+    online: Online | None = None
     close: Callable[[], None] = lambda: None
     """Ends what the players had started (``contextlib.closing``)."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import re
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +33,15 @@ def complexity(tasks: Sequence[Task]) -> float | None:
     return _mean([float(task.meta.get("depth", len(task.text.split()))) for task in tasks])
 
 
+def distinct_pairs(texts: Iterable[str]) -> float | None:
+    """Distinct word pairs over all word pairs (distinct-2, arXiv 1510.03055 sec. 5.2); None where there are none."""
+    pairs: list[tuple[str, str]] = []
+    for text in texts:
+        words = re.findall(r"\w+", text.casefold())
+        pairs += itertools.pairwise(words)
+    return len(set(pairs)) / len(pairs) if pairs else None
+
+
 def bout_metrics(bouts: Sequence[Bout]) -> Row:
     """Scores of the judged answers, faults counted apart; a tie is a task whose judged answers all score the same."""
     judged = [v for bout in bouts for v in bout.verdicts if v.fault is None]
@@ -43,6 +54,7 @@ def bout_metrics(bouts: Sequence[Bout]) -> Row:
         "faults": sum(v.fault is not None for bout in bouts for v in bout.verdicts),
         "ties": sum(len(group) > 1 and min(group) == max(group) for group in groups),
         "length": _mean([float(answer_length(a)) for bout in bouts for a in bout.attempts if a.fault is None]),
+        "distinct": distinct_pairs(a.answer for bout in bouts for a in bout.attempts if a.fault is None),
         "complexity": complexity([bout.task for bout in bouts]),
     }
 
@@ -54,12 +66,14 @@ def answer_length(attempt: Attempt) -> int:
 
 
 def eval_metrics(bouts: Sequence[Bout], how: Evaluation) -> Row:
-    """Accuracy of the first attempt with a bootstrap interval over tasks; faults are left out, and counted."""
-    solved = [float(bout.verdicts[0].solved) for bout in bouts if bout.verdicts[0].fault is None]
-    row = bout_metrics(bouts) | dict.fromkeys(("accuracy", "low", "high"))
-    if solved:
-        interval = bootstrap(solved, how.level, how.bootstrap)
+    """Accuracy and mean score of the first attempt, each with a bootstrap interval over tasks; faults are left out, and counted."""
+    verdicts = [bout.verdicts[0] for bout in bouts if bout.verdicts[0].fault is None]
+    row = bout_metrics(bouts) | dict.fromkeys(("accuracy", "low", "high", "score_low", "score_high"))
+    if verdicts:
+        interval = bootstrap([float(verdict.solved) for verdict in verdicts], how.level, how.bootstrap)
         row |= {"accuracy": interval.mean, "low": interval.low, "high": interval.high}
+        scores = bootstrap([verdict.score for verdict in verdicts], how.level, how.bootstrap)
+        row |= {"score_low": scores.low, "score_high": scores.high}
     return row | _search(bouts)
 
 
@@ -75,6 +89,7 @@ def proposal_metrics(proposals: Sequence[Task]) -> Row:
         "accepted": len(accepted),
         "rejected": dict(sorted(rejected.items())),
         "operators": dict(sorted(Counter(task.meta.get("operator", "none") for task in accepted).items())),
+        "distinct": distinct_pairs(task.text for task in accepted),
         "complexity": complexity(accepted),
     }
 
@@ -112,16 +127,32 @@ def round_metrics(run: RunDir, number: int, how: Evaluation) -> Row:
             bouts = run.read(f"{name}/{path.name}", BOUTS) or []
             row.setdefault("evals", {})[path.name.removeprefix("eval-")] = eval_metrics(bouts, how)
     for phase in ("probe", "bouts"):
-        bouts = run.read(f"{name}/{phase}", BOUTS)
+        bouts = run.read_round(number, phase, BOUTS)
         if bouts:
             row[phase] = bout_metrics(bouts) | _search(bouts)
-    proposals, lessons = run.read(f"{name}/proposals", TASKS), run.read(f"{name}/lessons", LESSONS)
+    proposals, lessons = run.read_round(number, "proposals", TASKS), run.read_round(number, "lessons", LESSONS)
     if proposals:
         row["proposals"] = proposal_metrics(proposals)
     if lessons is not None:
         row["lessons"] = lesson_metrics(lessons)
-    learning = learning_metrics(run, number)
-    return row | ({"learning": learning} if learning else {})
+    if learning := learning_metrics(run, number):
+        row["learning"] = learning
+    if second := second_scores(run, number):
+        row["second"] = second
+    if (path := run.root / name / "divergence.json").exists():
+        row["divergence"] = json.loads(path.read_text(encoding="utf-8"))["nats"]
+    return row
+
+
+def second_scores(run: RunDir, number: int) -> dict[str, float]:
+    """Mean score of each second judge over the evaluation's answers, by judge and set; faults are left out."""
+    found: dict[str, float] = {}
+    for path in sorted((run.root / round_name(number)).glob("second-*")):
+        bouts = run.read(f"{round_name(number)}/{path.name}", BOUTS) if path.suffix != ".partial" else None
+        mean = _mean([v.score for bout in bouts or [] for v in bout.verdicts if v.fault is None])
+        if mean is not None:
+            found[path.name.removeprefix("second-")] = mean
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +171,7 @@ class Evolution:
 
 def evolutions(run: RunDir, number: int) -> list[Evolution]:
     """The created prompts of a round with a judged answer, the most informative first; ties go to the larger return."""
-    probe, created = (run.read(f"{round_name(number)}/{phase}", BOUTS) or [] for phase in ("probe", "bouts"))
+    probe, created = (run.read_round(number, phase, BOUTS) or [] for phase in ("probe", "bouts"))
     bouts = [*probe, *created]
     info_P = estimate("min", rewards_of(bouts)).tolist()
     info = {bout.task.id: info for bout, info in zip(bouts, info_P, strict=True) if math.isfinite(info)}
@@ -172,15 +203,21 @@ def _lineage(task: Task, tasks: Mapping[str, Task]) -> list[Task]:
     return line
 
 
-def gains(run: RunDir, last: int, how: Evaluation) -> dict[str, Interval]:
-    """What the policy of round ``last`` solves more than the first one, paired by task, for every evaluation set."""
+def gains(run: RunDir, last: int, how: Evaluation, scored: bool = False) -> dict[str, Interval]:
+    """What the policy of round ``last`` solves more than the first one, paired by task, for every evaluation set; with ``scored``, by how
+    much its score is higher.
+    """
     found: dict[str, Interval] = {}
     for path in sorted((run.root / round_name(0)).glob("eval-*")):
         before, after = (run.read(f"{round_name(number)}/{path.name}", BOUTS) for number in (0, last))
         if before is None or after is None:
             continue
         pairs = [(b.verdicts[0], a.verdicts[0]) for b, a in zip(before, after, strict=True)]
-        judged = [(float(b.solved), float(a.solved)) for b, a in pairs if b.fault is None and a.fault is None]
+        judged = [
+            (b.score, a.score) if scored else (float(b.solved), float(a.solved))
+            for b, a in pairs
+            if b.fault is None and a.fault is None
+        ]
         old, new = ([pair[side] for pair in judged] for side in (0, 1))
         found[path.name.removeprefix("eval-")] = paired_bootstrap(new, old, how.level, how.bootstrap)
     return found

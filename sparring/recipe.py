@@ -34,11 +34,14 @@ def _keys(record: BaseModel, prefix: str = "") -> dict[str, Any]:
 
 
 def _nearest(key: str, known: Sequence[str]) -> str:
-    """The key that was probably meant: one that ends alike anywhere, a similar one in its section, or all of the section."""
+    """The key that was probably meant: a very similar one in its section, one that ends alike anywhere, a similar one in its section, or
+    all of the section."""
     section, dot, leaf = key.rpartition(".")
+    neighbours = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == section]
+    if near := difflib.get_close_matches(leaf, neighbours, n=1, cutoff=0.6):
+        return f"did you mean {section}{dot}{near[0]}?"
     if alike := [name for name in known if name.rpartition(".")[2] == leaf]:
         return f"did you mean {alike[0]}?"
-    neighbours = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == section]
     near = difflib.get_close_matches(leaf, neighbours, n=1, cutoff=0.5)
     return f"did you mean {section}{dot}{near[0]}?" if near else f"there are {', '.join(neighbours)}"
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sparring.errors import SparringError
-from sparring.game import Attempt, Bout, Demo, Lesson, Pair, Sample, Step, Task, Verdict
+from sparring.game import Attempt, Bout, Credit, Demo, Lesson, Pair, Sample, Step, Task, Verdict
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -74,7 +74,7 @@ def _bouts_schema(step: pa.DataType) -> pa.Schema:
     return pa.schema([("task", _TASK), ("attempts", pa.list_(_attempt_type(step))), ("verdicts", pa.list_(_VERDICT))])
 
 
-_LESSON = [
+_LESSON_BEFORE_CREDITS = [
     ("kind", pa.string()),
     ("task", pa.string()),
     ("prompt", pa.string()),
@@ -85,6 +85,8 @@ _LESSON = [
     ("completion", pa.string()),
     ("weight", pa.float64()),
 ]
+# A credit's completion lies in ``chosen``: ``completion`` is the text of a demonstration.
+_LESSON = [*_LESSON_BEFORE_CREDITS, ("wins", pa.list_(pa.float64())), ("advantage", pa.float64())]
 
 
 def _fields(record: Any) -> Row:
@@ -145,18 +147,22 @@ def _lesson_row(lesson: Lesson) -> Row:
     row: Row = {name: None for name, _ in _LESSON} | _fields(lesson)
     if isinstance(lesson, Demo):
         return row | {"kind": "demo"}
+    if isinstance(lesson, Credit):
+        return row | {"kind": "credit", "chosen": _sample_row(lesson.completion), "completion": None}
     return row | {"kind": "pair", "chosen": _sample_row(lesson.chosen), "rejected": _sample_row(lesson.rejected)}
 
 
 def _lesson(row: Mapping[str, Any]) -> Lesson:
     if row["kind"] == "demo":
         return Demo(prompt=row["prompt"], completion=row["completion"], weight=row["weight"])
+    shared = {name: row[name] for name in ("task", "prompt", "created")}
     chosen, rejected = _sample(row["chosen"]), _sample(row["rejected"])
     assert chosen is not None
+    if row["kind"] == "credit":
+        return Credit(**shared, completion=chosen, advantage=row["advantage"])
     assert rejected is not None
-    return Pair(
-        task=row["task"], prompt=row["prompt"], chosen=chosen, rejected=rejected, margin=row["margin"], created=row["created"]
-    )
+    wins = row.get("wins")  # older files know none
+    return Pair(**shared, chosen=chosen, rejected=rejected, margin=row["margin"], wins=wins and (wins[0], wins[1]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +185,13 @@ BOUTS: Kind[Bout] = Kind(
     from_row=_bout,
     older=(_bouts_schema(_STEP_BEFORE_HINTS),),
 )
-LESSONS: Kind[Lesson] = Kind(name="lessons", schema=pa.schema(_LESSON), to_row=_lesson_row, from_row=_lesson)
+LESSONS: Kind[Lesson] = Kind(
+    name="lessons",
+    schema=pa.schema(_LESSON),
+    to_row=_lesson_row,
+    from_row=_lesson,
+    older=(pa.schema(_LESSON_BEFORE_CREDITS),),
+)
 
 
 def write_parquet(path: Path, records: Sequence[T], kind: Kind[T]) -> None:

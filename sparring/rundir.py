@@ -9,6 +9,7 @@
     runs/NAME/round-003/probe/000512.parquet  a phase made in shards, this one from its 513th task on; ``probe.partial/`` until all
                                               are there
     runs/NAME/round-003/policy/               a phase that is a folder
+    runs/NAME/round-003/turn-0007/            online, the phases of a turn of the round
 
 Nothing in a run directory names a path outside it that is needed to go on, so it can be moved, copied and resumed elsewhere.
 A run that was killed and resumed ends with the same bytes as one that was not, except for the files of ``UNREPEATABLE``.
@@ -35,12 +36,16 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 FORMAT = 2
-UNREPEATABLE = ("provenance.jsonl", "timings.jsonl", ".lock")
-"""What tells of processes and hours instead of the game: nothing is computed from it."""
+UNREPEATABLE = ("provenance.jsonl", "timings.jsonl", ".lock", "calls.sqlite", "calls.sqlite-wal", "calls.sqlite-shm")
+"""What tells of processes, hours and costs instead of the game: nothing is computed from it."""
 
 
 def round_name(number: int) -> str:
     return f"round-{number:03d}"
+
+
+def turn_name(number: int) -> str:
+    return f"turn-{number:04d}"
 
 
 def _fsync_folder(folder: Path) -> None:
@@ -145,6 +150,9 @@ class Watch:
     def update(self, done: int, total: int) -> None: ...
 
     def end(self, phase: str, finished: bool) -> None: ...
+
+    def note(self, text: str) -> None:
+        """Something that a person should know, and that stops nothing."""
 
 
 @contextlib.contextmanager
@@ -251,6 +259,15 @@ class RunDir:
         if sharded.is_dir():
             return [record for path in sorted(sharded.glob("*.parquet")) for record in read_parquet(path, kind)]
         return None
+
+    def read_round(self, number: int, phase: str, kind: Kind[T]) -> list[T] | None:
+        """The records of a round's finished phase, of all its turns where it has turns; None where there is nothing."""
+        name = round_name(number)
+        if (whole := self.read(f"{name}/{phase}", kind)) is not None:
+            return whole
+        turns = [self.read(f"{name}/{folder.name}/{phase}", kind) for folder in sorted((self.root / name).glob("turn-*"))]
+        found = [records for records in turns if records is not None]
+        return [record for records in found for record in records] if found else None
 
     def append(self, name: str, row: dict[str, Any]) -> None:
         """A line of a log that no result depends on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -21,12 +22,27 @@ from sparring.recipe import Difference, dump_recipe, parse_recipe, recipe_differ
 from sparring.rundir import FORMAT, RunDir, Watch, commit_text
 
 PACKAGES = ("torch", "transformers", "tokenizers", "peft", "numpy", "pyarrow")
-COPIES = {"policy.path": "round-000/policy", "data.prompts": "prompts/human.parquet", "data.fresh": "prompts/fresh.parquet"}
+CALLS = "calls"
+COPIES = {
+    "policy.path": "round-000/policy",
+    "policy.chat_template": "round-000/policy",
+    "data.prompts": "prompts/human.parquet",
+    "data.fresh": "prompts/fresh.parquet",
+}
 """What a run copies when it begins, by key: once it is there another value would change nothing."""
+
+
+FILES = ("creator.templates", "judge.rubric", "learner.accelerate")
+"""Keys that may name a file which every session of a run reads anew: its digest is kept in the run."""
 
 
 def run_path(recipe: Recipe) -> Path:
     return Path(recipe.run.folder).expanduser() / recipe.run.name
+
+
+def calls_path(recipe: Recipe) -> Path:
+    """Where a run keeps what servers have answered, and what that cost."""
+    return run_path(recipe) / CALLS
 
 
 def open_run(recipe: Recipe, watch: Watch, accept_changes: bool = False) -> RunDir:
@@ -35,12 +51,13 @@ def open_run(recipe: Recipe, watch: Watch, accept_changes: bool = False) -> RunD
     changed = True
     if (run.root / "run.toml").exists():
         changed = _check_changes(run.root, recipe_difference(read_recipe(run.root), recipe), accept_changes)
-    elif strangers := sorted(item.name for item in run.root.iterdir() if item.name not in (".lock", "run.toml.tmp")):
+    elif strangers := sorted(item.name for item in run.root.iterdir() if item.name not in (".lock", CALLS, "run.toml.tmp")):
         raise SparringError(
             f"{run.root} holds {strangers[0]!r} and no run.toml, so it is no run; choose another folder with --run.name=NAME"
         )
     if changed:
         commit_text(run.root / "run.toml", f"format = {FORMAT}\n" + dump_recipe(recipe))
+    _check_files(run.root, recipe, accept_changes)
     run.append("provenance.jsonl", provenance())
     return run
 
@@ -62,6 +79,27 @@ def _check_changes(root: Path, changes: Difference, accepted: bool) -> bool:
             "(finished phases stay as they are)"
         )
     return bool(changes)
+
+
+def _check_files(root: Path, recipe: Recipe, accepted: bool) -> None:
+    """That the files which the recipe names have the text that they had when the run was begun."""
+    values = recipe.model_dump()
+    digests: dict[str, str] = {}
+    for key in FILES:
+        section, _, leaf = key.partition(".")
+        named = values.get(section, {}).get(leaf)
+        if named and (path := Path(named).expanduser()).is_file():
+            digests[key] = hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+    place = root / "files.json"
+    known: dict[str, str] = json.loads(place.read_text(encoding="utf-8")) if place.exists() else {}
+    changed = [key for key, digest in digests.items() if known.get(key, digest) != digest]
+    if changed and not accepted:
+        raise SparringError(
+            f"{root} was begun when the file that {changed[0]} names had another text; put it back, give the run another name with "
+            "--run.name=NAME, or go on with --accept-changes (finished phases stay as they are)"
+        )
+    if digests and digests != known:
+        commit_text(place, json.dumps(digests, indent=2, sort_keys=True) + "\n")
 
 
 def _is_copied(root: Path, key: str) -> bool:

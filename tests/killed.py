@@ -1,5 +1,5 @@
-"""Small games without torch whose process is killed at every commit. A script: ``python tests/killed.py FOLDER align`` (or ``prove``)
-prints JSON.
+"""Small games without torch whose process is killed at every commit. A script: ``python tests/killed.py FOLDER align`` (or ``online``,
+``prove``) prints JSON.
 
 One process forks a child for every kill, so that hundreds of them take seconds.
 """
@@ -21,11 +21,13 @@ import pyarrow as pa
 
 from sparring import session
 from sparring.config import AlignRecipe, AlignRun, Creator, Evaluation
+from sparring.config import Online as OnlineSettings
 from sparring.config_prove import Conjectures, ProveRecipe, ProveRun
+from sparring.creators.buffer import Buffer
 from sparring.creators.conjecture import Conjecturer, Symbolic
 from sparring.creators.evolve import Evolver, SymbolicRewriter
 from sparring.envs.embedded import KernelEnv
-from sparring.game import NO_GOALS, Bout, Game, Lesson, Model, Plan, Sampling, Step, Task, make_task, stable_hash
+from sparring.game import NO_GOALS, Bout, Game, Lesson, Model, Online, Plan, Sampling, Step, Task, make_task, stable_hash
 from sparring.judges.program import ProgramJudge
 from sparring.judges.proof import ProofJudge
 from sparring.learners.lessons import mix, pairs_of
@@ -69,14 +71,41 @@ class Learner:
         if not state.exists():
             commit_text(state, "half way")
         weights = (policy / "weights.txt").read_text()
-
-        def write(partial: Path) -> None:
-            partial.mkdir()
-            (partial / "weights.txt").write_text(f"{stable_hash(weights, lessons, seed)}")
-            (partial / "config.json").write_text("{}")
-
-        commit(out, write)
+        write_weights(out, f"{stable_hash(weights, lessons, seed)}")
         state.unlink(missing_ok=True)
+
+
+class Pupil:
+    """Learns in turns; every second turn its weights and their number are saved beside ``out``."""
+
+    def __init__(self, policy: Path, out: Path, seed: int) -> None:
+        self.out, self.seed = out, seed
+        self.state = out.with_name(out.name + ".state")
+        found = json.loads(self.state.read_text()) if self.state.exists() else [0, (policy / "weights.txt").read_text()]
+        self.done, self.weights = int(found[0]), str(found[1])
+
+    @property
+    def model(self) -> Model:
+        weights = self.weights
+        return ScriptedModel(lambda prompt, role, rng: f"{stable_hash(weights, rng.random()):016x}"[::-1])
+
+    def learn(self, lessons: Sequence[Lesson]) -> None:
+        self.weights = str(stable_hash(self.weights, lessons, self.seed))
+        self.done += 1
+        if self.done % 2 == 0:
+            commit_text(self.state, json.dumps([self.done, self.weights]))
+
+    def finish(self) -> None:
+        write_weights(self.out, self.weights)
+
+
+def write_weights(out: Path, weights: str) -> None:
+    def write(partial: Path) -> None:
+        partial.mkdir()
+        (partial / "weights.txt").write_text(weights)
+        (partial / "config.json").write_text("{}")
+
+    commit(out, write)
 
 
 def grade(task: Task, answer: str) -> tuple[float, bool, str]:
@@ -90,11 +119,7 @@ def mutate(text: str, operator: str, seed: int) -> str:
 
 
 def start(out: Path, traces: Sequence[Lesson]) -> None:
-    def write(partial: Path) -> None:
-        partial.mkdir()
-        (partial / "weights.txt").write_text("first")
-
-    commit(out, write)
+    write_weights(out, "first")
 
 
 def plan() -> Plan:
@@ -124,6 +149,18 @@ def plan() -> Plan:
         judge=judge,
         evals={"held-out": lambda: tasks("held out", 4)},
     )
+
+
+ONLINE = OnlineSettings(batch=2, warm_up=1)
+
+
+@contextlib.contextmanager
+def pupil(policy: Path, out: Path, turns: int, seed: int) -> Generator[Pupil]:
+    yield Pupil(policy, out, seed)
+
+
+def online_plan() -> Plan:
+    return replace(plan(), rounds=1, online=Online(turns=4, draw=Buffer(ONLINE, Creator()).draw, live=pupil))
 
 
 # ------------------------------------------------------------------------------------------------------------ the prove game
@@ -218,6 +255,7 @@ def prove_plan() -> Plan:
 
 GAMES: dict[str, tuple[AlignRecipe | ProveRecipe, Callable[[], Plan], type[Engine] | type[Prover]]] = {
     "align": (RECIPE, plan, Engine),
+    "online": (RECIPE, online_plan, Engine),
     "prove": (PROVE_RECIPE, prove_plan, Prover),
 }
 

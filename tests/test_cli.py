@@ -531,3 +531,29 @@ def test_a_model_is_loaded_at_its_first_use(monkeypatch: pytest.MonkeyPatch, tmp
             assert model.sample(["a"], Sampling(), role="solver", seed=0) == [[]]
             assert model.score([("a", "b")], role="solver") == [Scored(logprob=-1.0, tokens=1)]
     assert loads == [tmp_path]
+
+
+def test_eval_of_a_suite(copy: Path, sparring: Sparring):
+    (copy.parents[1] / "asked.jsonl").write_text('{"uid": "a", "prompt": "w1"}\n{"uid": "b", "prompt": "w2"}\n')
+    (copy.parents[1] / "known.jsonl").write_text('{"uid": "a", "output": "w1"}\n{"uid": "b", "output": "w2"}\n')
+    words = ["--model", copy, "--baseline=known.jsonl", "--judge=known.jsonl", "--questions=asked.jsonl"]
+    code, _, err = sparring("eval", "--evaluation.bootstrap=9", "--suite=arena-hard", *words)
+    assert (code, "has no answer to" in err) == (2, True)  # ready answers are no judge
+    code, text, _ = sparring("eval", "--suite=world:easy", "--evaluation.max_new_tokens=2", "--model", copy)
+    assert code == 0
+    assert "accuracy" in text
+
+
+def test_a_file_that_a_recipe_names_is_not_edited_unnoticed(copy: Path, sparring: Sparring):
+    templates = Path("mine.toml")
+    templates.write_text('again = "Once more: {prompt}"\n')
+    words = ("play", "small.toml", "--run.name=other", "--run.rounds=1", f"--creator.templates={templates}")
+    assert sparring(*words)[0] == 0
+    assert sparring(*words)[0] == 0
+    templates.write_text('again = "And once more: {prompt}"\n')
+    code, _, err = sparring(*words)
+    assert code == 2
+    assert "creator.templates" in err
+    assert "--accept-changes" in err
+    assert sparring(*words, "--accept-changes")[0] == 0
+    assert sparring(*words)[0] == 0

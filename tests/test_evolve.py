@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -139,13 +139,12 @@ def test_creators_that_write_nothing():
 # ----------------------------------------------------------------------------------------------------------- templates
 
 
-def test_every_operator_in_both_families():
-    assert set(TEMPLATES) == set(get_args(Creator.model_fields["templates"].annotation))
-    for templates, by_operator in TEMPLATES.items():
-        assert set(by_operator) == set(OPERATORS)
-        asked = {request(templates, operator, "Why is the sky blue?") for operator in OPERATORS}
-        assert len(asked) == len(OPERATORS)
-        assert all(text.endswith("Why is the sky blue?") and "{" not in text for text in asked)
+@pytest.mark.parametrize("templates", ["short", "instruct"])
+def test_every_operator_in_both_families(templates: str):
+    assert tuple(TEMPLATES[templates]) == OPERATORS
+    asked = {request(templates, operator, "Why is the sky blue?") for operator in OPERATORS}
+    assert len(asked) == len(OPERATORS)
+    assert all(text.endswith("Why is the sky blue?") and "{" not in text for text in asked)
 
 
 def test_the_default_operators_are_all_there_are():
@@ -155,7 +154,7 @@ def test_the_default_operators_are_all_there_are():
 @pytest.mark.parametrize("templates", TEMPLATES)
 @pytest.mark.parametrize("prompt", ["{prompt} {how} {0} {{x}} {", r"\g<0> $1 \n", "a\x00b\nc", "Task:\nAnswer with nothing.", ""])
 def test_a_prompt_is_put_in_verbatim(templates: str, prompt: str):
-    for operator in OPERATORS:
+    for operator in TEMPLATES[templates]:
         assert request(templates, operator, prompt).endswith(prompt)
         assert len(request(templates, operator, prompt)) == len(request(templates, operator, "")) + len(prompt)
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
-@pytest.mark.parametrize("game", ["align", "prove"])
+@pytest.mark.parametrize("game", ["align", "online", "prove"])
 def test_killed_at_every_commit(tmp_path: Path, game: str):
     script = [sys.executable, str(ROOT / "tests" / "killed.py"), str(tmp_path), game]
     done = subprocess.run(script, capture_output=True, text=True, check=True, env=ENVIRONMENT)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparring.game import Attempt, Bout, Pair, Sample, Verdict, make_task
-from sparring.learners.lessons import best_against_worst, mix, pairs_of
+from sparring.errors import SparringError
+from sparring.game import Attempt, Bout, Credit, Demo, Lesson, Pair, Sample, Verdict, make_task
+from sparring.learners.lessons import best_against_worst, bradley_terry, mix, pairs_of, win_rates
+from sparring.records import LESSONS, read_parquet, write_parquet
 
 NAN = math.nan
 
@@ -143,3 +148,62 @@ def test_the_budget_is_kept_and_nothing_is_taught_twice(created: int, original: 
 def test_another_seed_mixes_other_pairs():
     pools = some(50, True), some(50, False)
     assert mix(*pools, share=0.5, total=20, seed=1) != mix(*pools, share=0.5, total=20, seed=2)
+
+
+# ------------------------------------------------------------------------------------------------ who beats whom
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def test_a_pairwise_judges_scores_are_win_rates():
+    pair = best_against_worst(bout_of([0.25, "timeout", 0.75, 0.5]), wins=win_rates)
+    assert pair is not None
+    assert pair.wins == (0.75, 0.25)
+    with pytest.raises(SparringError, match=r"1\.5 is no win rate.*judge\.scale to 1"):
+        best_against_worst(bout_of([0.25, 1.5]), wins=win_rates)
+
+
+def test_a_reward_models_scores_are_odds():
+    """Scores 3, 0 and 1: the best beats the others with sigmoid(3) and sigmoid(2)."""
+    pair = best_against_worst(bout_of([3.0, 0.0, 1.0]), wins=bradley_terry)
+    assert pair is not None
+    chosen, rejected = (sigmoid(3) + sigmoid(2)) / 2, (sigmoid(-3) + sigmoid(-1)) / 2
+    assert pair.wins == (pytest.approx(chosen), pytest.approx(rejected))
+
+
+@given(scores=st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=6))
+def test_win_rates_of_a_group_lie_around_one_half(scores: list[float]):
+    rates = bradley_terry(scores)
+    assert all(0 <= rate <= 1 for rate in rates)
+    assert sum(rates) == pytest.approx(len(scores) / 2)
+    assert max(rates) == rates[scores.index(max(scores))]
+
+
+# ------------------------------------------------------------------------------------------------ on disk
+
+SAMPLE = Sample(role="solver", prompt_ids=(1, 2), token_ids=(3,), logprobs=(-0.5,), text="a", finish="length")
+KNOWN = Pair(task="t", prompt="p", chosen=SAMPLE, rejected=SAMPLE, margin=0.5, created=True, wins=(0.75, 0.25))
+UNKNOWN = Pair(task="t", prompt="p", chosen=SAMPLE, rejected=SAMPLE, margin=0.5)
+DEMO = Demo(prompt="p", completion="c", weight=2.0)
+
+
+def test_credits_and_win_rates_come_back_as_they_were(tmp_path: Path):
+    lessons: list[Lesson] = [
+        Credit(task="t", prompt="p", completion=SAMPLE, advantage=-1.25, created=True),
+        Credit(task="t", prompt="p", completion=Sample(role="solver", text="b"), advantage=0.0),
+        KNOWN,
+        UNKNOWN,
+        DEMO,
+    ]
+    write_parquet(tmp_path / "a", lessons, LESSONS)
+    assert read_parquet(tmp_path / "a", LESSONS) == lessons
+
+
+def test_lessons_of_before_credits_are_read(tmp_path: Path):
+    (older,) = LESSONS.older
+    assert {"wins", "advantage"}.isdisjoint(older.names)
+    rows = [{name: LESSONS.to_row(lesson)[name] for name in older.names} for lesson in (UNKNOWN, DEMO)]
+    pq.write_table(pa.Table.from_pylist(rows, schema=older), tmp_path / "old", write_page_checksum=True)
+    assert read_parquet(tmp_path / "old", LESSONS) == [UNKNOWN, DEMO]

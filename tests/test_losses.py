@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,17 +15,23 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sparring.config import Learner, Loss
+from sparring.errors import SparringError
 from sparring.learners.batches import Answer, Item, collate
 from sparring.learners.checkpoint import load_policy
-from sparring.learners.losses import LOSSES, REFERENCE_FREE, Scores, lesson_losses
-from sparring.learners.train import answer_logps, make_logits
+from sparring.learners.forward import answer_logps, make_logits
+from sparring.learners.losses import CREDIT_LOSSES, LOSSES, REFERENCE_FREE, Credits, Scores, lesson_losses
+from sparring.learners.session import Session
 from tests.tiny import save_tiny
 
 PREFERENCES: list[Loss] = sorted(set(LOSSES) - {"sft"})
 
 
 def scores_of(
-    logp: tuple[float, float], ref: tuple[float, float] = (0.0, 0.0), length: tuple[int, int] = (1, 1), margin: float = 1.0
+    logp: tuple[float, float],
+    ref: tuple[float, float] = (0.0, 0.0),
+    length: tuple[int, int] = (1, 1),
+    margin: float = 1.0,
+    wins: tuple[float, float] | None = None,
 ) -> Scores:
     """One lesson, in float64; each pair is (chosen, rejected)."""
     columns = [torch.tensor(pair, dtype=torch.float64)[:, None] for pair in (logp, ref, length)]
@@ -33,6 +40,7 @@ def scores_of(
         ref_logp_SP=columns[1],
         length_SP=columns[2],
         margin_P=torch.tensor([margin], dtype=torch.float64),
+        win_SP=torch.tensor([wins or (math.nan, math.nan)], dtype=torch.float64).T,
     )
 
 
@@ -100,6 +108,18 @@ def test_sppo_soft_is_hard_at_a_full_margin_and_still_at_none() -> None:
     assert torch.equal(lesson_losses(full, how).loss_P, LOSSES["sppo"](full, how).loss_P)
     none = scores_of((-5.0, -6.0), (-5.0, -6.0), margin=0.0)
     assert lesson_losses(none, how).loss_P.item() == 0.0
+
+
+@pytest.mark.parametrize("name", ["sppo", "sppo_soft"])
+def test_sppo_aims_at_the_win_rates_where_they_are_known(name: Loss) -> None:
+    """Win rates 0.8 and 0.4, so targets of (0.8 - 0.5) / 0.25 and (0.4 - 0.5) / 0.25: (1 - 1.2)^2 + (-2 + 0.4)^2."""
+    scores = scores_of((-4.0, -8.0), (-5.0, -6.0), margin=37.0, wins=(0.8, 0.4))
+    assert lesson_losses(scores, Learner(loss=name, beta=0.25)).loss_P.item() == pytest.approx(0.04 + 2.56)
+
+
+def test_sppo_soft_does_not_cut_off_scores_without_bounds() -> None:
+    with pytest.raises(SparringError, match=r"a pair's scores differ by 37; let its pairs carry win rates"):
+        lesson_losses(scores_of((-4.0, -8.0), margin=37.0), Learner(loss="sppo_soft"))
 
 
 def test_orpo_is_finite_at_certainty() -> None:
@@ -203,7 +223,7 @@ def test_loss_and_gradient_agree_with_trl(
 
     def item(row: dict[str, Any]) -> Item:
         answers = tuple(
-            Answer(prompt_ids=row["prompt_ids"], token_ids=row[side], logp=None) for side in ("chosen_ids", "rejected_ids")
+            Answer(prompt_ids=row["prompt_ids"], token_ids=row[side], logprobs=None) for side in ("chosen_ids", "rejected_ids")
         )
         return Item(answers=answers, margin=1.0, weight=1.0)
 
@@ -216,6 +236,7 @@ def test_loss_and_gradient_agree_with_trl(
         ref_logp_SP=ref_logp_SP,
         length_SP=micro.length_SP,
         margin_P=micro.margin_P,
+        win_SP=micro.win_SP,
     )
     loss = lesson_losses(scores, how).loss_P.mean()
     loss.backward()
@@ -259,3 +280,195 @@ def check_parity(scores: Scores, how: Learner, losses: Tensor, mean_logp_SP: Ten
     assert scores.logp_SP.grad is not None
     assert torch.allclose(ours, losses, rtol=1e-6)  # TRL's ORPO computes in float32
     assert torch.allclose(scores.logp_SP.grad, mean_logp_SP.grad / scores.length_SP, rtol=1e-5)
+
+
+# ------------------------------------------------------------------------------------------------ answers with an advantage
+
+
+def credits_of(
+    logp: list[list[float]],
+    old: list[list[float]],
+    advantage: list[float],
+    ref: list[list[float]] | None = None,
+    longest: int = 8,
+    drift: float = 0.0,
+) -> Credits:
+    """A list of tokens for each answer, in float64."""
+
+    def flat(rows: list[list[float]]) -> Tensor:
+        return torch.tensor([value for row in rows for value in row], dtype=torch.float64)
+
+    lengths = torch.tensor([len(row) for row in logp])
+    return Credits(
+        logp_C=flat(logp).requires_grad_(),
+        old_logp_C=flat(old),
+        ref_logp_C=flat(ref or old),
+        row_C=torch.repeat_interleave(torch.arange(len(logp)), lengths),
+        length_P=lengths,
+        advantage_P=torch.tensor(advantage, dtype=torch.float64),
+        longest=longest,
+        drift=torch.tensor(drift, dtype=torch.float64),
+    )
+
+
+LOG2 = math.log(2)
+# Ratios 1 and 2 in the first answer, 1/2 in the second; the first is to become likelier, the second less likely.
+CREDITED = credits_of([[-1.0, -1.0 + LOG2], [-1.0 - LOG2]], [[-1.0, -1.0], [-1.0]], [1.0, -3.0])
+
+
+@pytest.mark.parametrize(
+    ("how", "losses"),
+    [
+        # -(1 + 1.28) / 2, and 3 * 0.8: what is clipped has no gradient
+        (Learner(loss="grpo", clip_high=0.28), [-1.14, 2.4]),
+        (Learner(loss="dapo", clip_high=0.28), [-1.14, 2.4]),
+        # by the 8 tokens that an answer may have
+        (Learner(loss="dr_grpo", clip_high=0.28), [-2.28 / 8, 2.4 / 8]),
+        # one ratio to an answer: 1 * 2, clipped at 1.2
+        (Learner(loss="rloo"), [-1.2, 2.4]),
+        # log-ratios of log 2 and -log 2 against a reference point of 0: 1 - 2/3, and 3 (1 - 2/3)
+        (Learner(loss="kto", beta=1.0), [1 / 3, 1.0]),
+        # k3 at ratios of 1, 2 and 1/2 to the reference: 0, 1/2 - 1 + log 2 and 2 - 1 - log 2
+        (Learner(loss="grpo", kl=0.1), [-1.1 + 0.1 * (LOG2 - 0.5) / 2, 2.4 + 0.1 * (1 - LOG2)]),
+        (Learner(loss="rloo", kl=0.1), [-1.2 + 0.1 * (LOG2 - 0.5), 2.4 + 0.1 * (1 - LOG2)]),
+    ],
+    ids=lambda value: value.loss if isinstance(value, Learner) else None,
+)
+def test_losses_of_single_answers_are_what_the_papers_say(how: Learner, losses: list[float]) -> None:
+    assert lesson_losses(CREDITED, how).loss_P.tolist() == pytest.approx(losses)
+
+
+def test_kto_measures_against_the_reference_point() -> None:
+    """Log-ratio 1 and a reference point of 3: what got likelier by less than answers in general is a loss."""
+    credits = credits_of([[-1.0]], [[-2.0]], [0.5], drift=3.0)
+    assert lesson_losses(credits, Learner(loss="kto", beta=0.5)).loss_P.item() == pytest.approx(0.5 / (1 + math.exp(-1.0)))
+
+
+@pytest.mark.parametrize("name", sorted(CREDIT_LOSSES))
+@given(old=st.lists(logp, min_size=1, max_size=4), advantage=st.floats(0.1, 5.0))
+@settings(max_examples=20, deadline=None)
+def test_from_the_sampler_every_loss_follows_the_advantage(name: Loss, old: list[float], advantage: float) -> None:
+    credits = credits_of([old, old], [old, old], [advantage, -advantage])
+    lesson_losses(credits, Learner(loss=name)).loss_P.sum().backward()
+    assert credits.logp_C.grad is not None
+    good, bad = credits.logp_C.grad.view(2, -1)
+    assert (good < 0).all()
+    assert torch.allclose(bad, -good)
+
+
+@pytest.mark.parametrize("name", sorted(CREDIT_LOSSES))
+@given(now=st.lists(st.floats(-1e3, -1e-3), min_size=1, max_size=3), advantage=st.floats(-5.0, 5.0))
+@settings(max_examples=20, deadline=None)
+def test_losses_and_gradients_are_finite_however_far_the_policy_went(name: Loss, now: list[float], advantage: float) -> None:
+    credits = credits_of([now], [[-500.0] * len(now)], [advantage])
+    loss = lesson_losses(credits, Learner(loss=name, kl=0.1 if name != "kto" else 0.0)).loss_P.sum()
+    loss.backward()
+    assert credits.logp_C.grad is not None
+    assert loss.isfinite()
+    assert credits.logp_C.grad.isfinite().all()
+
+
+LENGTHS = [3, 5, 1, 2]
+
+
+def rows_of_trl() -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Random log-probs now, while sampling and under the reference, [B, T] with the padding at the right; mask; advantages."""
+    generator = torch.Generator().manual_seed(3)
+    now, noise, other = (torch.randn(len(LENGTHS), max(LENGTHS), generator=generator, dtype=torch.float64) for _ in range(3))
+    mask = (torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS)[:, None]).double()
+    now = -now.abs()
+    advantages = torch.tensor([1.3, -0.7, 0.4, -1.0], dtype=torch.float64)
+    return now, now + 0.3 * noise, now + 0.2 * other, mask, advantages
+
+
+class Accelerator:
+    """What TRL asks of one process."""
+
+    num_processes = 1
+
+    def gather(self, value: Tensor) -> Tensor:
+        return value
+
+    def reduce(self, value: Tensor, reduction: str) -> Tensor:
+        return value
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kl", [0.0, 0.2])
+@pytest.mark.parametrize("name", ["grpo", "dr_grpo", "dapo", "rloo"])
+def test_online_losses_and_gradients_agree_with_trl(name: Loss, kl: float) -> None:
+    """TRL's RLOO takes the divergence off the reward instead of adding it to the loss, so it is compared without."""
+    if name == "rloo" and kl:
+        return
+    trl = pytest.importorskip("trl")
+    now, old, reference, mask, advantages = rows_of_trl()
+    theirs = now.clone().requires_grad_()
+    trainer = SimpleNamespace(
+        loss_type=name, beta=kl, epsilon_low=0.2, epsilon_high=0.28, max_completion_length=8, importance_sampling_level="token",
+        aux_loss_enabled=False, top_entropy_quantile=1.0, off_policy_mask_threshold=None, use_vllm=False,
+        _entropy_bonus_enabled=False, model=SimpleNamespace(training=False), accelerator=Accelerator(),
+        args=SimpleNamespace(delta=None, use_bias_correction_kl=False), _metrics=defaultdict(lambda: defaultdict(list)),
+        _get_per_token_logps_and_entropies=lambda *args, **kwargs: (theirs, torch.zeros_like(theirs), None),
+    )  # fmt: skip
+    ids = torch.zeros_like(mask, dtype=torch.long)
+    inputs = {
+        "prompt_ids": ids[:, :1], "prompt_mask": ids[:, :1] + 1, "completion_ids": ids, "completion_mask": mask,
+        "advantages": advantages, "old_per_token_logps": old, "ref_per_token_logps": reference,
+        "old_logps": (old * mask).sum(1), "num_items_in_batch": mask.sum(),
+    }  # fmt: skip
+    kind = trl.RLOOTrainer if name == "rloo" else trl.GRPOTrainer
+    expected = kind._compute_loss(trainer, None, inputs)
+    expected.backward()
+
+    def lists(values: Tensor) -> list[list[float]]:
+        return [row[:length].tolist() for row, length in zip(values, LENGTHS, strict=True)]
+
+    credits = credits_of(lists(now), lists(old), advantages.tolist(), lists(reference), longest=8)
+    weight_P = credits.length_P.double() if name == "dapo" else torch.ones(len(LENGTHS), dtype=torch.float64)
+    loss_P = lesson_losses(credits, Learner(loss=name, kl=kl, clip_high=0.28)).loss_P
+    loss = (loss_P * weight_P).sum() / weight_P.sum()
+    loss.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert theirs.grad is not None
+    assert credits.logp_C.grad is not None
+    assert torch.allclose(credits.logp_C.grad, theirs.grad[mask.bool()], rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("seeds", [(1, 2), (2, 1)], ids=["from 1", "from 2"])
+def test_kto_agrees_with_trl(tmp_path: Path, seeds: tuple[int, int]) -> None:
+    """The whole step: the reference point from mismatched answers, the loss, and the gradient's norm."""
+    trl = pytest.importorskip("trl")
+    from datasets import Dataset, disable_progress_bars
+
+    disable_progress_bars()
+    policy, other = (save_tiny(tmp_path / str(seed), seed=seed) for seed in seeds)
+    labels = [True, False, True]
+    rows = [
+        {"prompt": prompt + " ", "completion": text, "label": label}
+        for (prompt, text, _), label in zip(TEXTS, labels, strict=True)
+    ]
+    arguments = trl.KTOConfig(
+        output_dir=str(tmp_path), use_cpu=True, report_to="none", bf16=False, gradient_checkpointing=False, beta=0.02,
+        per_device_train_batch_size=3, desirable_weight=0.75, undesirable_weight=1.5,
+    )  # fmt: skip
+    reference, _ = load_policy(other)
+    trainer = trl.KTOTrainer(model=str(policy), ref_model=reference, args=arguments, train_dataset=Dataset.from_list(rows))
+    examples = [trainer.train_dataset[row] for row in range(len(rows))]
+    expected = trainer.compute_loss(trainer.model, trainer.data_collator(examples))
+    expected.backward()
+    items = [
+        Item(
+            answers=(Answer(prompt_ids=row["prompt_ids"], token_ids=row["completion_ids"], logprobs=None),),
+            advantage=0.75 if row["label"] else -1.5,
+        )
+        for row in examples
+    ]
+    how = Learner(loss="kto", beta=0.02, clip=1e9)
+    session = Session(load_policy(policy)[0], how, live=True, frozen=make_logits(reference))
+    session.take(items, [range(3)], reuse=False)
+    row = session.step(0, 1e-9, "a step")
+    assert row["loss"] == pytest.approx(expected.item(), rel=1e-5)
+    assert row["grad_norm"] == pytest.approx(gradients(trainer.model).norm().item(), rel=1e-5)
+    drift = trainer._metrics["train" if trainer.model.training else "eval"]["kl"][-1]
+    assert (drift > 0) == (seeds == (1, 2)), "both sides of the bound at 0 are compared"

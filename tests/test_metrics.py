@@ -46,6 +46,7 @@ def test_scores_faults_and_ties():
         "faults": 3,
         "ties": 1,  # a task with fewer than two judged answers is none
         "length": pytest.approx((3 * 4 + 3 * 7 + 4) / 7),
+        "distinct": None,  # one word makes no pair
         "complexity": 2.0,
     }
 
@@ -79,6 +80,7 @@ def test_proposals_count_refusals_by_reason_and_operators():
         "accepted": 2,
         "rejected": {"seen before": 2, "too long": 1},
         "operators": {"deepen": 1, "reason": 1},
+        "distinct": 5 / 9,  # of "sort it", "it then", "then reverse", "reverse it" twice, and "it twice"
         "complexity": 2.5,
     }
 
@@ -172,7 +174,7 @@ def full_rows() -> list[Row]:
     played = {"tasks": 1000, "complexity": 12.25, "solved": 1.0, "ties": 1000, "faults": 6000}
     rest = {
         "proposals": {"accepted": 1000, "rejected": {"seen before": 3000, "too long": 20}},
-        "lessons": {"pairs": 1000},
+        "lessons": {"lessons": 1000},
         "learning": {"chosen_logp_change": -12.5},
     }
     evals = {"evals": {"easy": found, "hard": found}}
@@ -181,6 +183,15 @@ def full_rows() -> list[Row]:
         {"round": 1, **evals, "probe": played},
         {"round": 2, **evals, "probe": played, "bouts": played, **rest},
     ]
+
+
+def test_a_judge_of_scores_is_shown_as_such():
+    console = Console(width=100, markup=False, highlight=False, no_color=True)
+    found = {"score": 1.25, "score_low": 1.0, "score_high": 1.5, "accuracy": 1.0, "faults": 0, "length": 3.0}
+    with console.capture() as capture:
+        print_rounds(console, [{"round": 0, "evals": {"held_out": found}}], human_rounds=1, level=0.95, scored=True)
+    assert "the judge's score" in capture.get()
+    assert "1.250 [1.000, 1.500]" in capture.get()
 
 
 def test_the_tables_fit_into_eighty_columns():

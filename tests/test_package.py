@@ -81,10 +81,19 @@ def test_a_light_start(code: str):
 
 def test_dependencies_are_what_is_imported():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = {re.split(r"[^\w-]", line)[0].replace("-", "_") for line in project["dependencies"]}
+
+    def modules(lines: list[str]) -> set[str]:
+        return {re.split(r"[^\w-]", line)[0].replace("-", "_") for line in lines}
+
+    needed = modules(project["dependencies"])
+    extras = {name: modules(lines) for name, lines in project["optional-dependencies"].items() if name != "dev"}
     tops = {found.split(".")[0] for found in set().union(*IMPORTS.values())}
     imported = tops - sys.stdlib_module_names - {"sparring", ""}
-    assert imported == declared
+    assert needed <= imported
+    # What an extra brings is imported, or (by a name that is put together) named in some module.
+    text = "".join(path.read_text(encoding="utf-8") for path in MODULES.values())
+    assert imported - needed <= set().union(*extras.values())
+    assert {module for names in extras.values() for module in names if module not in text} == set()
 
 
 def test_modules_fit_in_the_head():

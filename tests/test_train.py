@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +17,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sparring import config
 from sparring.errors import SparringError
-from sparring.game import Demo, Lesson, Pair, Sample
-from sparring.learners.batches import Answer, Item, collate, encode_lessons, plan_batches, split_batch
+from sparring.game import Credit, Demo, Lesson, Pair, Sample
+from sparring.learners.batches import Answer, Item, collate, encode_lessons, plan_batches, split_batch, strangers
 from sparring.learners.checkpoint import load_policy, state_path
-from sparring.learners.losses import LOSSES
-from sparring.learners.train import TorchLearner, answer_logps, learning_rate, make_logits
+from sparring.learners.forward import allow_recomputing, answer_logps, make_logits, recomputing
+from sparring.learners.losses import CREDIT_LOSSES, LOSSES
+from sparring.learners.session import learning_rate
+from sparring.learners.train import TorchLearner
 from tests.tiny import save_tiny
 
 POLICY = config.Policy(device="cpu")
@@ -39,6 +42,11 @@ def pair_of(number: int, chosen: str, rejected: str) -> Pair:
 
 PAIRS = [pair_of(n, " ".join(["w5"] * (n % 4 + 1)), " ".join(["w9"] * (n * 3 % 5 + 1))) for n in range(10)]
 DEMOS = [Demo(prompt=pair.prompt, completion=pair.chosen.text) for pair in PAIRS]
+CREDITS = [
+    Credit(task=pair.task, prompt=pair.prompt, completion=sample, advantage=advantage)
+    for pair in PAIRS[:5]
+    for sample, advantage in ((pair.chosen, 1.0), (pair.rejected, -0.5))
+]
 
 
 GEMMA = {"head_dim": 8, "num_key_value_heads": 2, "final_logit_softcapping": 2.0}
@@ -92,6 +100,21 @@ def test_a_memorised_pair_is_preferred(policy: Path, tmp_path: Path, loss: str) 
         return answer_logp(folder, pair, "w5 w6") - answer_logp(folder, pair, "w7 w8 w9")
 
     assert gap(tmp_path / "out") > gap(policy) + 0.5
+
+
+@pytest.mark.parametrize("loss", sorted(CREDIT_LOSSES))
+def test_answers_follow_their_advantages(policy: Path, tmp_path: Path, loss: str) -> None:
+    """The reference point of KTO, the ratios and the divergence come from the policy before the first step."""
+    kl = 0.0 if loss == "kto" else 0.01
+    settings = how(loss=loss, epochs=8, batch=10, beta=0.2, kl=kl, clip_high=0.3)
+    rows = learn(policy, CREDITS, tmp_path / "out", settings, longest=10)
+    first, last = rows[0], rows[-1]
+    assert last["loss"] < first["loss"]
+    assert last["chosen_logp_change"] > 0 > last["rejected_logp_change"]
+    assert (first["kl"], first["chosen_logp_change"]) == (pytest.approx(0.0, abs=1e-6), pytest.approx(0.0, abs=1e-4))
+    assert last["kl"] > 0
+    assert first["clipped"] == (None if loss == "kto" else 0.0)
+    assert last["reward_margin"] is None
 
 
 @pytest.mark.parametrize("lessons", [PAIRS[:1], DEMOS[:1]], ids=["chosen side", "demo"])
@@ -203,10 +226,14 @@ def test_the_head_sees_answers_alone_where_a_model_allows_it(tmp_path: Path, kin
 # ------------------------------------------------------------------------------------------------ how batches are cut
 
 
-@pytest.mark.parametrize("settings", [how(), how(loss="sft"), how(nll=0.5, beta=0.3)], ids=["dpo", "sft", "rpo"])
+@pytest.mark.parametrize(
+    "settings",
+    [how(), how(loss="sft"), how(nll=0.5, beta=0.3), how(loss="dapo", epochs=2), how(loss="kto", epochs=2)],
+    ids=["dpo", "sft", "rpo", "dapo", "kto"],
+)
 def test_the_split_into_micro_batches_changes_nothing(policy: Path, tmp_path: Path, settings: config.Learner) -> None:
     lessons = [Demo(prompt=d.prompt, completion=d.completion, weight=1 + n) for n, d in enumerate(DEMOS)]
-    lessons = lessons if settings.loss == "sft" else PAIRS
+    lessons = {"sft": lessons, "dapo": CREDITS, "kto": CREDITS}.get(settings.loss, PAIRS)
     whole = learn(policy, lessons, tmp_path / "whole", settings)
     single = learn(policy, lessons, tmp_path / "single", settings.model_copy(update={"micro_tokens": 1}))
     assert_close(single, whole)
@@ -214,8 +241,43 @@ def test_the_split_into_micro_batches_changes_nothing(policy: Path, tmp_path: Pa
     assert all(torch.allclose(weights[0][name], weights[1][name], atol=1e-4) for name in weights[0])
 
 
+@pytest.mark.parametrize(
+    ("settings", "lessons"), [(how(), PAIRS), (how(loss="grpo", lora_rank=2), CREDITS), (how(dtype="bfloat16"), PAIRS)]
+)
+def test_recomputing_activations_changes_nothing(
+    policy: Path, tmp_path: Path, settings: config.Learner, lessons: list[Lesson]
+) -> None:
+    kept = learn(policy, lessons, tmp_path / "kept", settings)
+    recomputed = learn(policy, lessons, tmp_path / "recomputed", settings.model_copy(update={"checkpointing": True}))
+    assert recomputed == kept
+    assert files_of(tmp_path / "recomputed") == files_of(tmp_path / "kept")
+
+
+def test_recomputing_runs_the_layers_a_second_time(policy: Path) -> None:
+    model, _ = load_policy(policy)
+    allow_recomputing(model)
+    runs: list[bool] = []
+    layers: Any = model.get_decoder().layers
+    layers[0].mlp.register_forward_pre_hook(lambda module, inputs: runs.append(module.training))
+    with recomputing(model):
+        model(torch.arange(8)[None], use_cache=False).logits.sum().backward()
+    assert runs == [False, False]  # and no dropout
+    assert not any(module.training for module in model.modules())
+
+
+def test_answers_to_other_prompts() -> None:
+    """The answer before, in a circle, unless it has the same prompt; the tokens say whose it is."""
+    items = [
+        Item(answers=(Answer(prompt_ids=(prompt,), token_ids=(number,), logprobs=None),))
+        for number, prompt in enumerate([7, 7, 8, 9])
+    ]
+    found = [(item.answers[0].prompt_ids, item.answers[0].token_ids) for item in strangers(items, [0, 1, 2, 3])]
+    assert found == [((7,), (3,)), ((7,), (3,)), ((8,), (1,)), ((9,), (2,))]
+    assert strangers(items, [0, 1]) == []
+
+
 def item_of(length: int, sides: int) -> Item:
-    answers = [Answer(prompt_ids=[1] * (length - side), token_ids=[2], logp=None) for side in range(sides)]
+    answers = [Answer(prompt_ids=[1] * (length - side), token_ids=[2], logprobs=None) for side in range(sides)]
     return Item(answers=tuple(answers), margin=1.0, weight=1.0)
 
 
@@ -281,18 +343,21 @@ def files_of(folder: Path) -> dict[str, bytes]:
         how(epochs=2, save_every=2, optimizer="rmsprop", loss="sppo"),
         how(epochs=2, save_every=2, lora_rank=2, nll=0.1),
         how(epochs=2, save_every=2, loss="sft", dtype="bfloat16"),
+        how(epochs=2, save_every=2, loss="kto"),
+        how(epochs=2, save_every=2, loss="grpo", kl=0.1),
     ],
-    ids=["adamw", "rmsprop", "lora", "bfloat16"],
+    ids=["adamw", "rmsprop", "lora", "bfloat16", "kto", "grpo"],
 )
 def test_an_interrupted_run_ends_with_the_same_bits(policy: Path, tmp_path: Path, settings: config.Learner) -> None:
-    learn(policy, PAIRS, tmp_path / "whole", settings)
+    lessons = CREDITS if settings.loss in CREDIT_LOSSES else PAIRS
+    learn(policy, lessons, tmp_path / "whole", settings)
     out, state = tmp_path / "out", state_path(tmp_path / "out")
     with pytest.raises(Killed):
-        learn(policy, PAIRS, out, settings, progress=kill_after(3))
+        learn(policy, lessons, out, settings, progress=kill_after(3))
     assert state.is_file()
     assert not out.exists()
     done: list[int] = []
-    learn(policy, PAIRS, out, settings, progress=lambda step, _: done.append(step))
+    learn(policy, lessons, out, settings, progress=lambda step, _: done.append(step))
     assert done == [3, 4, 5, 6]
     assert files_of(out) == files_of(tmp_path / "whole")
     assert not state.exists()
@@ -333,6 +398,23 @@ def test_lora_is_merged_into_an_ordinary_checkpoint(policy: Path, tmp_path: Path
     assert answer_logp(tmp_path / "out", pair, pair.chosen.text) > answer_logp(policy, pair, pair.chosen.text)
 
 
+def test_the_adapter_alone_makes_the_policy_of_its_base(policy: Path, tmp_path: Path) -> None:
+    from peft import PeftModel
+
+    for name in ("out", "again"):
+        learn(policy, PAIRS, tmp_path / name, how(lora_rank=2, epochs=4, lr=1e-2, save_adapter=True))
+    tokens = torch.arange(10)[None]
+    with torch.no_grad():
+        merged = AutoModelForCausalLM.from_pretrained(tmp_path / "out")(tokens).logits
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers in an old way
+            adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(policy), tmp_path / "out" / "adapter")
+        assert torch.allclose(adapted(tokens).logits, merged, atol=1e-4)
+        assert not torch.allclose(AutoModelForCausalLM.from_pretrained(policy)(tokens).logits, merged, atol=1e-2)
+    assert files_of(tmp_path / "out" / "adapter") == files_of(tmp_path / "again" / "adapter")
+    assert str(tmp_path) not in (tmp_path / "out" / "adapter" / "adapter_config.json").read_text()
+
+
 def test_bfloat16_learns_the_same_and_keeps_float32_weights(policy: Path, tmp_path: Path) -> None:
     exact = learn(policy, PAIRS, tmp_path / "exact", how(loss="simpo"))
     rough = learn(policy, PAIRS, tmp_path / "rough", how(loss="simpo", dtype="bfloat16"))
@@ -349,9 +431,12 @@ def test_bfloat16_learns_the_same_and_keeps_float32_weights(policy: Path, tmp_pa
         ([], how(), "no lessons"),
         (DEMOS, how(), "dpo compares two answers and a Demo has one; set learner.loss to sft"),
         ([Demo(prompt="w1", completion="w2", weight=0.0)], how(loss="sft"), "weight 0.0"),
+        (PAIRS, how(loss="grpo"), "grpo learns from answers with an advantage and a Pair has none; teach credits"),
+        (CREDITS, how(), "dpo cannot learn from an answer with an advantage; set it to one of dapo, dr_grpo, grpo, kto, rloo"),
+        ([replace(CREDITS[0], advantage=float("nan"))], how(loss="rloo"), "a Credit has advantage nan"),
         (PAIRS, how(lr=1e30), r"step 2 of 3: .*at learning rate 1e\+30.*--learner.lr=1e\+29"),
     ],
-    ids=["no lessons", "demo for dpo", "weight", "not finite"],
+    ids=["no lessons", "demo for dpo", "weight", "pair for grpo", "credit for dpo", "advantage", "not finite"],
 )
 def test_bad_lessons_and_rates_are_named(
     policy: Path, tmp_path: Path, lessons: list[Lesson], settings: config.Learner, message: str
@@ -361,9 +446,32 @@ def test_bad_lessons_and_rates_are_named(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("settings", [how(loss="ipo", dpop=1.0), how(loss="sft", nll=1.0), how(loss="orpo", nll=1.0)])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        how(loss="ipo", dpop=1.0),
+        how(loss="sft", nll=1.0),
+        how(loss="orpo", nll=1.0),
+        how(loss="grpo", nll=1.0),
+        how(loss="dpo", kl=0.1),
+        how(loss="kto", kl=0.1),
+    ],
+)
 def test_terms_that_a_loss_has_no_use_for_are_refused(settings: config.Learner) -> None:
-    with pytest.raises(SparringError, match=r"--learner\.(dpop|nll)=0"):
+    with pytest.raises(SparringError, match=r"--learner\.(dpop|nll|kl)=0"):
+        TorchLearner(settings, POLICY)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (how(loss="dr_grpo"), "dr_grpo divides by the tokens that an answer may have, not by 0"),
+        (how(loss="grpo", clip_low=1.0), "clip_low 1.0 clips nothing"),
+        (how(save_adapter=True), "save_adapter needs an adapter"),
+    ],
+)
+def test_what_a_learner_lacks_is_named(settings: config.Learner, message: str) -> None:
+    with pytest.raises(SparringError, match=message):
         TorchLearner(settings, POLICY)
 
 

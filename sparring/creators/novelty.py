@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from sparring.game import Task
@@ -17,9 +17,13 @@ def _words(text: str) -> list[str]:
     return _WORD.findall(text.casefold()) or [text]
 
 
-def _shingles(words: list[str]) -> frozenset[str]:
+def _runs(words: list[str]) -> list[slice]:
     """Runs of three words: enough to tell word order, short enough for prompts of a dozen words."""
-    return frozenset(" ".join(words[start : start + 3]) for start in range(max(1, len(words) - 2)))
+    return [slice(start, start + 3) for start in range(max(1, len(words) - 2))]
+
+
+def _shingles(words: list[str]) -> frozenset[str]:
+    return frozenset(" ".join(words[run]) for run in _runs(words))
 
 
 class Novelty:
@@ -29,30 +33,49 @@ class Novelty:
 
     Exact, by prefix filtering (Bayardo, Ma & Srikant 2007): two sets of at least n shingles with Jaccard similarity t share at
     least t n of them, so, in any fixed order of shingles, the first n - t n + 1 of each have one in common. Only prompts that
-    share such a shingle are compared.
+    share such a shingle are compared. The order is that of the rarest word in a shingle, so that few prompts share one by chance
+    (and none for its boilerplate): among 20,000 prompts of 200 words, this takes no longer than MinHash and misses nothing.
     """
 
     def __init__(self, threshold: float, seen: Iterable[Task] = ()) -> None:
+        known = list(seen)
         self._threshold = threshold
         self._exact: set[tuple[str, str]] = set()
-        self._index: dict[str, list[tuple[int, str]]] = defaultdict(list)  # shingle -> (how many shingles, text)
-        for task in seen:
+        self._index: dict[str, list[int]] = defaultdict(list)  # shingle -> places in the two lists
+        self._texts: list[str] = []
+        self._sizes: list[int] = []  # how many shingles
+        self._ids: set[str] = set()
+        # Counted once: whatever the order is, it must not change.
+        self._counts = Counter(word for task in known for word in set(_words(task.text))) if threshold < 1.0 else Counter[str]()
+        for task in known:
             self.add(task)
 
     def _keys(self, task: Task) -> set[tuple[str, str]]:
         key = {("key", str(task.meta["key"]))} if "key" in task.meta else set[tuple[str, str]]()
         return {("text", " ".join(_words(task.text)))} | key
 
-    def _prefix(self, shingles: frozenset[str]) -> list[str]:
-        shared = max(1, math.ceil(self._threshold * len(shingles) - 1e-9))
-        return sorted(shingles)[: len(shingles) - shared + 1]
+    def _prefix(self, words: list[str]) -> tuple[list[str], int]:
+        """The shingles to look under, and how many there are in all."""
+        counts = [self._counts.get(word, 0) for word in words]
+        rarity = {" ".join(words[run]): min(counts[run]) for run in _runs(words)}
+        shared = max(1, math.ceil(self._threshold * len(rarity) - 1e-9))
+        return sorted(rarity, key=lambda shingle: (rarity[shingle], shingle))[: len(rarity) - shared + 1], len(rarity)
+
+    def extend(self, tasks: Iterable[Task]) -> None:
+        """Adds those that were not added yet."""
+        for task in tasks:
+            if task.id not in self._ids:
+                self.add(task)
 
     def add(self, task: Task) -> None:
+        self._ids.add(task.id)
         keys = self._keys(task)
         if self._threshold < 1.0 and not keys <= self._exact:
-            shingles = _shingles(_words(task.text))
-            for shingle in self._prefix(shingles):
-                self._index[shingle].append((len(shingles), task.text))
+            prefix, size = self._prefix(_words(task.text))
+            for shingle in prefix:
+                self._index[shingle].append(len(self._texts))
+            self._texts.append(task.text)
+            self._sizes.append(size)
         self._exact |= keys
 
     def objection(self, task: Task) -> str | None:
@@ -62,12 +85,12 @@ class Novelty:
         return "nearly seen before" if self._threshold < 1.0 and self._near(task) else None
 
     def _near(self, task: Task) -> bool:
-        shingles = _shingles(_words(task.text))
-        fewest, most = self._threshold * len(shingles) - 1e-9, len(shingles) / max(self._threshold, 1e-9) + 1e-9
-        near = {
-            text for shingle in self._prefix(shingles) for size, text in self._index.get(shingle, ()) if fewest <= size <= most
-        }
-        return any(_jaccard(shingles, _shingles(_words(text))) >= self._threshold for text in near)
+        words = _words(task.text)
+        prefix, size = self._prefix(words)
+        fewest, most = self._threshold * size - 1e-9, size / max(self._threshold, 1e-9) + 1e-9
+        near = {place for shingle in prefix for place in self._index.get(shingle, ()) if fewest <= self._sizes[place] <= most}
+        shingles = _shingles(words)
+        return any(_jaccard(shingles, _shingles(_words(self._texts[place]))) >= self._threshold for place in near)
 
 
 def _jaccard(a: frozenset[str], b: frozenset[str]) -> float:

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 from sparring.config import AlignRecipe
-from sparring.creators.evolve import Evolver, ModelRewriter, Read, Repeater, Resampler, Rewriter, SymbolicRewriter
-from sparring.data import load_function, read_tasks
-from sparring.errors import SparringError
-from sparring.game import Bout, Creator, Game, Lesson, Plan, Sampling, Task, Teach
-from sparring.judges.program import ProgramJudge, check_judge
+from sparring.creators.answerable import unanswerable
+from sparring.creators.buffer import Buffer
+from sparring.data import load_function
+from sparring.game import Bout, Game, Learner, Lesson, Live, Online, Plan, Sampling, Task, Teach
+from sparring.games.checks import check_recipe
+from sparring.games.creating import creators
+from sparring.games.judging import make_judge, make_member, pairwise, wins_of
+from sparring.games.sources import enough, eval_readers, prompt_readers
+from sparring.learners.credits import ADVANTAGES, balanced, credit_group
 from sparring.learners.lessons import mix, pairs_of
 from sparring.models.folders import fetch_policy
+from sparring.rundir import Watch
+from sparring.session import calls_path
 from sparring.solvers.respond import Responder
 
 
-def align(recipe: AlignRecipe, progress: Callable[[int, int], None] | None = None) -> Plan:
+def align(recipe: AlignRecipe, watch: Watch | None = None) -> Plan:
     """The recipe's game; raises SparringError for what can be known to be wrong before anything is sampled. Loads torch."""
-    from sparring.learners.train import TorchLearner
-
-    judge = ProgramJudge(load_function(recipe.judge.grade, "judge.grade"))
-    if recipe.judge.controls:
-        check_judge(judge, load_function(recipe.judge.controls, "judge.controls")())
-    learner = TorchLearner(recipe.learner, recipe.policy, reuse_logprobs=recipe.run.start == "incremental", progress=progress)
+    check_recipe(recipe)
+    watch = watch or Watch()
+    calls, seed = calls_path(recipe), recipe.run.seed
+    judge = make_judge(recipe.judge, calls, seed)
+    learner = make_learner(recipe, watch)
     solver = Responder(
         Sampling(
             n=recipe.solver.n,
@@ -32,54 +39,64 @@ def align(recipe: AlignRecipe, progress: Callable[[int, int], None] | None = Non
         )
     )
     read = load_function(recipe.data.read, "data.read") if recipe.data.read else None
-    creator = creators(recipe, read)
+    creator, teach = creators(recipe, read), teach_of(recipe)
+    second = {
+        f"{member.kind}-{place}": make_member(member, calls, seed, f"watch.judges[{place}]")
+        for place, member in enumerate(recipe.watch.judges)
+    }
 
     def game(number: int, seen: Sequence[Task], traces: Sequence[Lesson]) -> Game:
-        return Game(creator=creator(number, seen), solver=solver, judge=judge, teach=teach_of(recipe), learner=learner)
+        return Game(creator=creator(number, seen), solver=solver, judge=judge, teach=teach, learner=learner)
 
     return Plan(
-        seed=recipe.run.seed,
+        seed=seed,
         rounds=recipe.run.rounds,
         shard_tasks=recipe.run.shard_tasks,
-        start=lambda out, traces: fetch_policy(recipe.policy.path, out),
-        prompts=prompt_readers(recipe, read),
+        start=lambda out, traces: fetch_policy(recipe.policy.path, out, recipe.policy.chat_template),
+        prompts=prompt_readers(recipe, read, watch),
         pool=lambda number, prompts, created: pool_of(recipe, number, prompts, created),
         game=game,
         examiner=Responder(Sampling(n=1, temperature=0.0, top_p=1.0, max_new_tokens=recipe.evaluation.max_new_tokens)),
-        judge=judge,
-        evals={
-            name: lambda source=source, key=f"data.evals.{name}": read_tasks(source, read, key)
-            for name, source in recipe.data.evals.items()
-        },
+        judge=next(iter(second.values())) if pairwise(recipe.judge) and second else judge,
+        evals=eval_readers(recipe, read, watch),
+        second=second,
         scratch=recipe.run.start == "scratch",
+        online=online_of(recipe, watch),
     )
 
 
-def creators(recipe: AlignRecipe, read: Read | None) -> Callable[[int, Sequence[Task]], Creator]:
-    """(round, tasks seen so far) -> creator. Human rounds, and fresh human prompts, are taught as they are."""
-    settings = recipe.creator
-    mutate = load_function(settings.mutate, "creator.mutate") if settings.kind == "symbolic" else None
-    rewriter: Rewriter = SymbolicRewriter(mutate, settings.tries) if mutate else ModelRewriter(settings)
+def make_learner(recipe: AlignRecipe, watch: Watch) -> Learner:
+    longest = recipe.solver.max_new_tokens
+    reuse = recipe.run.start == "incremental" and not recipe.policy.server.url  # a server's log-probs have its own precision
+    if recipe.learner.backend == "trl":
+        from sparring.learners.trl import TrlLearner
 
-    def creator(number: int, seen: Sequence[Task]) -> Creator:
-        if number <= recipe.run.human_rounds or settings.kind == "fresh":
-            return Repeater()
-        if settings.kind == "none":
-            return Resampler(settings)
-        return Evolver(settings, rewriter, read or (lambda text: {}), seen)
+        return TrlLearner(recipe.learner, recipe.policy, progress=watch.update, longest=longest)
+    from sparring.learners.train import TorchLearner
 
-    return creator
+    return TorchLearner(recipe.learner, recipe.policy, reuse_logprobs=reuse, longest=longest, progress=watch.update)
 
 
-def prompt_readers(recipe: AlignRecipe, read: Read | None) -> dict[str, Callable[[], list[Task]]]:
-    """What pools are drawn from; each refuses to be too short for all the rounds that draw from it."""
-    human, fresh = recipe.run.human_rounds, recipe.creator.kind == "fresh"
+def online_of(recipe: AlignRecipe, watch: Watch) -> Online | None:
+    """Mini-batches from the pool and a buffer of created prompts, and the policy that learns from each (the paper's online version)."""
+    if not recipe.online.batch:
+        return None
+    from sparring.learners.live import LiveLearner
+    from sparring.models.hf import HFModel
 
-    def reader(source: str, key: str, rounds: int) -> Callable[[], list[Task]]:
-        return lambda: _enough(read_tasks(source, read, key), recipe.data.per_round * rounds, key)
+    learner = LiveLearner(
+        how=recipe.learner,
+        policy=recipe.policy,
+        serve=lambda model, tokenizer: HFModel(model, tokenizer, recipe.policy),
+        save_every=recipe.online.save_every,
+        longest=recipe.solver.max_new_tokens,
+        progress=watch.update,
+    )
 
-    readers = {"human": reader(recipe.data.prompts, "data.prompts", human if fresh else max(human, 1))}
-    return readers | ({"fresh": reader(recipe.data.fresh, "data.fresh", recipe.run.rounds - human)} if fresh else {})
+    def live(policy: Path, out: Path, turns: int, seed: int) -> AbstractContextManager[Live]:
+        return learner.open(policy, out, turns, seed)
+
+    return Online(turns=recipe.data.per_round // recipe.online.batch, draw=Buffer(recipe.online, recipe.creator).draw, live=live)
 
 
 def pool_of(recipe: AlignRecipe, number: int, prompts: Mapping[str, Sequence[Task]], created: Sequence[Task]) -> list[Task]:
@@ -87,32 +104,39 @@ def pool_of(recipe: AlignRecipe, number: int, prompts: Mapping[str, Sequence[Tas
     size, human, kind = recipe.data.per_round, recipe.run.human_rounds, recipe.creator.kind
     if number > human and kind == "fresh":
         stop = size * (number - human)
-        return _enough(prompts["fresh"], stop, "data.fresh")[stop - size : stop]
+        return enough(prompts["fresh"], stop, "data.fresh")[stop - size : stop]
     stop = size * min(number, max(human, 1))  # the first round with a creator starts from the prompts of the last human round
-    pool = _enough(prompts["human"], stop, "data.prompts")[stop - size : stop]
+    pool = enough(prompts["human"], stop, "data.prompts")[stop - size : stop]
     if number > human + 1 and kind in ("model", "symbolic"):
         # Chains lose links to the gates; human prompts fill up, so that every round has the same budget.
         return [*created, *pool][:size]
     return pool
 
 
-def _enough(tasks: Sequence[Task], needed: int, key: str) -> list[Task]:
-    if len(tasks) < needed:
-        raise SparringError(
-            f"{key} has {len(tasks)} different prompts and the rounds up to now need {needed}; "
-            "add prompts, or lower data.per_round or the number of rounds"
-        )
-    return list(tasks)
-
-
 def teach_of(recipe: AlignRecipe) -> Teach:
-    """Best against worst; with created tasks, ``teach.evolved`` of the pairs come from them (alg. 1, lines 9 and 10)."""
+    """What is taught of a round; with created tasks, ``teach.evolved`` of it comes from them (alg. 1, lines 9 and 10).
+
+    Pairs of the best answer and the worst, or, for losses that weigh single answers, groups of answers with their advantages.
+    """
+    how, loss, wins = recipe.teach, recipe.learner.loss, wins_of(recipe.judge)
+    total = how.pairs or recipe.data.per_round
+    if recipe.online.batch:  # a turn teaches its part of what a round does
+        total = max(1, round(total * recipe.online.batch / recipe.data.per_round))
 
     def teach(probe: Sequence[Bout], bouts: Sequence[Bout], seed: int) -> list[Lesson]:
-        total = recipe.teach.pairs or recipe.data.per_round
-        original = pairs_of(probe, recipe.teach.min_margin)
-        created = pairs_of(bouts, recipe.teach.min_margin, created=True)
-        share = recipe.teach.evolved if bouts else 0.0
+        if recipe.creator.answerable == "reward":
+            without = unanswerable(bouts, probe)
+            bouts = [bout for bout in bouts if bout.task.id not in without]
+        share = how.evolved if bouts else 0.0
+        if advantages := ADVANTAGES.get(loss):
+            created, original = (
+                [group for bout in part if (group := credit_group(bout, advantages, how.min_margin, is_created))]
+                for part, is_created in ((bouts, True), (probe, False))
+            )
+            credits = [credit for group in mix(created, original, share, total, seed) for credit in group]
+            return [*(balanced(credits) if loss == "kto" else credits)]
+        original = pairs_of(probe, how.min_margin, wins=wins)
+        created = pairs_of(bouts, how.min_margin, created=True, wins=wins)
         return [*mix(created, original, share, total, seed)]
 
     return teach

@@ -18,4 +18,4 @@ def plan_of(recipe: Recipe, watch: Watch | None = None) -> Plan:
     from sparring.games.align import align
 
     assert isinstance(recipe, AlignRecipe)
-    return align(recipe, watch.update if watch else None)
+    return align(recipe, watch)

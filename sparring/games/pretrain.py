@@ -54,7 +54,7 @@ def pretrain_words(out: Path, share: float, say: Callable[[str], None], policy: 
 
 def fingerprint() -> str:
     """Changes with anything that the weights depend on, as far as data and settings go: vocabulary, stages, demonstrations."""
-    seen = [repr(sorted(make_tokenizer().get_vocab().items())), HOW.model_dump_json(), repr(STAGES)]
+    seen = [repr(sorted(make_tokenizer().get_vocab().items())), HOW.model_dump_json(exclude_defaults=True), repr(STAGES)]
     seen += [repr(list(islice(demonstrations(stage, SEED), 500))) for stage in STAGES]
     return f"{stable_hash(*seen):016x}"
 

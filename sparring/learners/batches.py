@@ -6,6 +6,7 @@ the longest row; C answer tokens of all rows, in row order.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,7 +17,8 @@ from torch import Tensor
 from sparring.config import Learner
 from sparring.data import encode_completion, encode_prompt
 from sparring.errors import SparringError
-from sparring.game import Demo, Lesson, Sample, stable_hash
+from sparring.game import Credit, Demo, Lesson, Sample, stable_hash
+from sparring.learners.losses import CREDIT_LOSSES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -28,8 +30,8 @@ class Answer:
 
     prompt_ids: Sequence[int]
     token_ids: Sequence[int]
-    logp: float | None
-    """Log-prob (nats) of the tokens under whoever sampled them, where that is known."""
+    logprobs: Sequence[float] | None
+    """Log-probs (nats) of the tokens under whoever sampled them, where they are known."""
 
     @property
     def length(self) -> int:
@@ -38,11 +40,13 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Item:
-    """A lesson as rows: chosen and rejected, or chosen alone."""
+    """A lesson as rows: chosen and rejected, or one answer alone."""
 
     answers: tuple[Answer, ...]
-    margin: float
-    weight: float
+    margin: float = 0.0
+    weight: float = 1.0
+    advantage: float = 0.0
+    wins: tuple[float, float] | None = None
 
     @property
     def length(self) -> int:
@@ -63,6 +67,9 @@ class MicroBatch:
     length_SP: Tensor
     margin_P: Tensor
     weight_P: Tensor
+    advantage_P: Tensor
+    win_SP: Tensor
+    """NaN where a lesson has no win rates."""
 
 
 def _answer_of_sample(sample: Sample, prompt: str, tokenizer: PreTrainedTokenizerBase) -> Answer:
@@ -70,7 +77,7 @@ def _answer_of_sample(sample: Sample, prompt: str, tokenizer: PreTrainedTokenize
     if not sample.prompt_ids or not sample.token_ids:
         return _answer_of_text(prompt, sample.text, tokenizer, ends=sample.finish == "stop")
     known = len(sample.logprobs) == len(sample.token_ids)
-    return Answer(prompt_ids=sample.prompt_ids, token_ids=sample.token_ids, logp=sum(sample.logprobs) if known else None)
+    return Answer(prompt_ids=sample.prompt_ids, token_ids=sample.token_ids, logprobs=sample.logprobs if known else None)
 
 
 def _answer_of_text(prompt: str, text: str, tokenizer: PreTrainedTokenizerBase, *, ends: bool = True) -> Answer:
@@ -78,10 +85,15 @@ def _answer_of_text(prompt: str, text: str, tokenizer: PreTrainedTokenizerBase, 
     if not prompt_ids:
         raise SparringError(f"prompt {prompt!r} has no tokens, so nothing predicts the answer's first one; drop this lesson")
     token_ids = encode_completion(tokenizer, text)
-    return Answer(prompt_ids=prompt_ids, token_ids=token_ids if ends else token_ids[:-1], logp=None)
+    return Answer(prompt_ids=prompt_ids, token_ids=token_ids if ends else token_ids[:-1], logprobs=None)
 
 
 def _item(lesson: Lesson, how: Learner, tokenizer: PreTrainedTokenizerBase) -> Item:
+    if isinstance(lesson, Credit):
+        return _credit_item(lesson, how, tokenizer)
+    if how.loss in CREDIT_LOSSES:
+        kind = type(lesson).__name__
+        raise SparringError(f"learner.loss {how.loss} learns from answers with an advantage and a {kind} has none; teach credits")
     if isinstance(lesson, Demo):
         if how.loss != "sft":
             raise SparringError(
@@ -89,11 +101,23 @@ def _item(lesson: Lesson, how: Learner, tokenizer: PreTrainedTokenizerBase) -> I
             )
         if not lesson.weight > 0:
             raise SparringError(f"a Demo has weight {lesson.weight}; a weight is above 0: drop the lesson instead")
-        answer = _answer_of_text(lesson.prompt, lesson.completion, tokenizer)
-        return Item(answers=(answer,), margin=0.0, weight=lesson.weight)
+        return Item(answers=(_answer_of_text(lesson.prompt, lesson.completion, tokenizer),), weight=lesson.weight)
     samples = (lesson.chosen,) if how.loss == "sft" else (lesson.chosen, lesson.rejected)
     answers = tuple(_answer_of_sample(sample, lesson.prompt, tokenizer) for sample in samples)
-    return Item(answers=answers, margin=lesson.margin, weight=1.0)
+    return Item(answers=answers, margin=lesson.margin, wins=lesson.wins)
+
+
+def _credit_item(lesson: Credit, how: Learner, tokenizer: PreTrainedTokenizerBase) -> Item:
+    if how.loss not in CREDIT_LOSSES:
+        raise SparringError(
+            f"learner.loss {how.loss} cannot learn from an answer with an advantage; set it to one of {', '.join(sorted(CREDIT_LOSSES))}, "
+            "or teach pairs"
+        )
+    if not math.isfinite(lesson.advantage):
+        raise SparringError(f"a Credit has advantage {lesson.advantage}; it is a finite number: drop the lesson instead")
+    answer = _answer_of_sample(lesson.completion, lesson.prompt, tokenizer)
+    weight = float(len(answer.token_ids)) if how.loss == "dapo" else 1.0
+    return Item(answers=(answer,), weight=weight, advantage=lesson.advantage)
 
 
 def encode_lessons(lessons: Sequence[Lesson], how: Learner, tokenizer: PreTrainedTokenizerBase) -> list[Item]:
@@ -126,6 +150,28 @@ def split_batch(items: Sequence[Item], indices: Sequence[int], micro_tokens: int
     return parts
 
 
+def strangers(items: Sequence[Item], batch: Sequence[int]) -> list[Item]:
+    """Prompts of a batch, each with another one's answer: what the answers' own likelihood is measured against.
+
+    KTO's estimate of the KL divergence (arXiv 2402.01306 sec. 4.1). The answer is the nearest before it, in a circle, whose prompt is
+    another; none where all prompts are the same.
+    """
+    found: list[Item] = []
+    for place, index in enumerate(batch):
+        prompt_ids = items[index].answers[0].prompt_ids
+        before = (items[batch[place - step]].answers[0] for step in range(1, len(batch)))
+        other = next((answer for answer in before if tuple(answer.prompt_ids) != tuple(prompt_ids)), None)
+        if other is not None:
+            found.append(Item(answers=(Answer(prompt_ids=prompt_ids, token_ids=other.token_ids, logprobs=None),)))
+    return found
+
+
+def share_batch(items: Sequence[Item], indices: Sequence[int], micro_tokens: int, processes: int) -> list[list[list[int]]]:
+    """The micro-batches of each of several processes: lessons are dealt out by length, so that all have as much to do."""
+    ordered = sorted(indices, key=lambda index: (items[index].length, index))
+    return [split_batch(items, ordered[process::processes], micro_tokens) for process in range(processes)]
+
+
 def collate(items: Sequence[Item], indices: Sequence[int], device: torch.device) -> MicroBatch:
     """The padded tensors of the lessons ``indices``."""
     chosen = [items[index] for index in indices]
@@ -142,4 +188,6 @@ def collate(items: Sequence[Item], indices: Sequence[int], device: torch.device)
         length_SP=lengths_R.view(-1, len(chosen)).to(device),
         margin_P=torch.tensor([item.margin for item in chosen], device=device),
         weight_P=torch.tensor([item.weight for item in chosen], device=device),
+        advantage_P=torch.tensor([item.advantage for item in chosen], device=device),
+        win_SP=torch.tensor([item.wins or (math.nan, math.nan) for item in chosen], device=device).T,
     )

@@ -12,19 +12,52 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from sparring.config import Policy
-from sparring.data import encode_completion, encode_prompt
+from sparring.data import closing_token, encode_completion, encode_prompt
 from sparring.errors import SparringError
 from sparring.game import Sample, Sampling, Scored
+from sparring.models.adapters import is_adapter, merge
 from sparring.models.beam import beam_search
 from sparring.models.decode import Decoder, Tokens, in_batches
 from sparring.models.draw import uniforms
+from sparring.models.facts import read_json
+from sparring.models.folders import base_policy, read_template
 from sparring.models.score import Scorer
 
 _LOAD_FAULTS = ("missing_keys", "unexpected_keys", "mismatched_keys")
+
+
+def load_checkpoint(folder: Path, dtype: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The causal language model of a folder and its tokenizer, from safetensors alone, without its code, and with every weight
+    accounted for. An adapter comes merged into its model (in float32, whatever ``dtype`` the result has).
+    """
+    adapted = is_adapter(folder)
+    base = base_policy(folder) if adapted else folder
+    source = folder if any(folder.glob("tokenizer*")) else base
+    safely: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+    if (generation := base / "generation_config.json").is_file():
+        read_json(generation)  # a damaged one would be passed over, and answers would end elsewhere
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, **safely)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            base,
+            dtype=torch.float32 if adapted else getattr(torch, dtype),
+            use_safetensors=True,
+            output_loading_info=True,
+            **safely,
+        )
+    except Exception as error:  # a damaged or foreign folder fails in as many ways as there are readers of it
+        raise SparringError(f"{folder} cannot be loaded as a causal language model in safetensors: {error}") from error
+    model, report = loaded
+    if faults := [f"{kind} {sorted(map(str, report[kind]))[:4]}" for kind in _LOAD_FAULTS if report[kind]]:
+        raise SparringError(f"{folder}: the weights do not fit config.json ({'; '.join(faults)}); save the whole model again")
+    if adapted:
+        model = merge(model, folder).to(getattr(torch, dtype))
+    if not tokenizer.chat_template and source is not base:
+        tokenizer.chat_template = AutoTokenizer.from_pretrained(base, **safely).chat_template
+    return model, tokenizer
 
 
 class HFModel:
@@ -33,7 +66,10 @@ class HFModel:
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, policy: Policy) -> None:
         self.tokenizer = tokenizer
         self.policy = policy
-        self._end_ids = _end_ids(model, tokenizer)
+        self._closing = closing_token(tokenizer)
+        self._vocabulary = model.config.get_text_config(decoder=True).vocab_size
+        self._check_vocabulary([self._closing], "the end of an answer")
+        self._end_ids = [end for end in _end_ids(model, tokenizer) if 0 <= end < self._vocabulary]
         self.decoder = Decoder(model, self._end_ids)
         self.scorer = Scorer(self.decoder, policy.batch_tokens)
         # Not every architecture numbers its positions; where one does, numbers past the last are an error or nonsense.
@@ -41,25 +77,15 @@ class HFModel:
 
     @classmethod
     def load(cls, path: str | Path, policy: Policy) -> HFModel:
-        """The model at ``path`` (a folder or a hub name), from safetensors alone and with every weight accounted for."""
+        """The model in the folder ``path`` (``load_checkpoint``), in the precision and at the place that ``policy`` says."""
         torch.set_num_threads(policy.threads)
         device = policy.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                path,
-                dtype=getattr(torch, policy.dtype),
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
-        except (OSError, ValueError, SafetensorError) as error:
-            raise SparringError(f"{path} cannot be loaded as a causal language model in safetensors: {error}") from error
-        model, report = loaded
-        if faults := [f"{kind} {sorted(map(str, report[kind]))[:4]}" for kind in _LOAD_FAULTS if report[kind]]:
-            raise SparringError(f"{path}: the weights do not fit config.json ({'; '.join(faults)}); save the whole model again")
+        loaded: tuple[Any, PreTrainedTokenizerBase] = load_checkpoint(Path(path), policy.dtype)
+        model, tokenizer = loaded
+        if not tokenizer.chat_template and policy.chat_template:
+            tokenizer.chat_template = read_template(policy.chat_template)
         return cls(model.to(device), tokenizer, policy)
 
     def sample(self, prompts: Sequence[str], how: Sampling, *, role: str, seed: int) -> list[list[Sample]]:
@@ -77,9 +103,9 @@ class HFModel:
                 noise_RN2 = np.stack([uniforms(seed, role, prompt, k, how.max_new_tokens) for prompt, k in rows])
                 drawn = self.decoder.decode([encoded[prompt] for prompt, _ in rows], torch.from_numpy(noise_RN2), how)
                 answers = [(prompt, answer) for (prompt, _), answer in zip(rows, drawn, strict=True)]
-            texts = self.tokenizer.batch_decode(
-                [list(answer.ids) for _, answer in answers], skip_special_tokens=True, clean_up_tokenization_spaces=False
-            )
+            # Not every tokenizer calls the token special that closes a turn.
+            shown = [list(a.ids[:-1] if a.ids[-1] == self._closing else a.ids) for _, a in answers]
+            texts = self.tokenizer.batch_decode(shown, skip_special_tokens=True, clean_up_tokenization_spaces=False)
             for (prompt, answer), text in zip(answers, texts, strict=True):
                 samples[prompt].append(
                     Sample(
@@ -113,6 +139,7 @@ class HFModel:
         ids = tuple(encode_prompt(self.tokenizer, prompt))
         if not ids:
             raise SparringError(f"the prompt {prompt!r} renders to no token at all; drop it, or mend the chat template")
+        self._check_vocabulary(ids, f"the prompt {prompt[:60]!r}")
         limit = self.policy.max_prompt_tokens
         if len(ids) > limit:
             raise SparringError(
@@ -125,6 +152,13 @@ class HFModel:
                 f"{prompt[:60]!r}; shorten the prompt or {repair}"
             )
         return ids
+
+    def _check_vocabulary(self, ids: Sequence[int], what: str) -> None:
+        if max(ids) >= self._vocabulary:
+            raise SparringError(
+                f"{what} has the token {max(ids)} ({self.tokenizer.decode([max(ids)])!r}) and the model an embedding of "
+                f"{self._vocabulary}: a token was added to the tokenizer alone; resize_token_embeddings and save the model again"
+            )
 
     def _batches(self, encoded: Mapping[str, Tokens], how: Sampling) -> Iterator[list[tuple[str, int]]]:
         """Rows (prompt, k) in batches of at most ``policy.batch_tokens`` rows x tokens; what can share or is of like length goes
@@ -141,9 +175,12 @@ class HFModel:
 
 
 def _end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The tokens that end an answer: the tokenizer's end-of-sequence and those of the generation config."""
+    """The tokens that end an answer: what the template closes one with, the tokenizer's end of sequence, and those of the generation
+    config (where -1 is written for none).
+    """
     configured = model.generation_config.eos_token_id if model.generation_config else None
-    ends = [tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])]
+    ends: list[Any] = [closing_token(tokenizer), tokenizer.eos_token_id]
+    ends += configured if isinstance(configured, list) else [configured]
     return sorted({end for end in ends if end is not None})
 
 

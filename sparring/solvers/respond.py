@@ -17,4 +17,4 @@ class Responder:
     def attempt(self, tasks: Sequence[Task], model: Model, seed: int) -> list[tuple[Attempt, ...]]:
         prompts = [f"{task.context}\n\n{task.text}" if task.context else task.text for task in tasks]
         groups = model.sample(prompts, self.how, role="solver", seed=seed)
-        return [tuple(Attempt(answer=sample.text, samples=(sample,)) for sample in group) for group in groups]
+        return [tuple(Attempt(answer=sample.text, samples=(sample,), fault=sample.fault) for sample in group) for group in groups]

@@ -1,0 +1,219 @@
+"""``sparring play --plan``: what a run of the align game would do and take, without loading or sampling anything.
+
+Counts follow from the recipe. Tokens are upper bounds where ``max_new_tokens`` bounds them. Memory and disk follow from the
+checkpoint's own headers. Time is work divided by a rate that is printed with it; it is an order of magnitude.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sparring.config import AlignRecipe, Endpoint, Judge, Member
+from sparring.errors import NotHere
+
+GIGABYTE = 1e9
+UNKNOWN_PROMPT = 100
+"""Tokens of a prompt that is not here to be counted."""
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+ADAM = 4 + 4 + 8
+"""Bytes of a trained parameter: a float32 weight, its gradient and two moments."""
+RATES = {"this CPU, 2 cores": 4e10, "a 24 GB GPU": 3e13, "an 80 GB GPU": 2e14}
+"""Useful floating-point operations a second, learning and reading prompts; writing tokens gets a tenth of it."""
+WRITING = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One arrow of a round: how many model calls it makes, and the tokens that it reads and writes at most."""
+
+    name: str
+    calls: int
+    prompt_tokens: int = 0
+    new_tokens: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A recipe's work. ``parameters`` is None where the checkpoint is not here and its name tells no size."""
+
+    phases: tuple[tuple[int, Phase], ...]
+    """(times, phase)."""
+    lessons: int
+    steps: int
+    parameters: int | None
+    memory: tuple[tuple[str, float], ...]
+    """(what, bytes)."""
+    disk: float | None
+    """Bytes of the whole run."""
+    notes: tuple[str, ...]
+
+
+def round_phases(recipe: AlignRecipe, prompt_tokens: int, creates: bool) -> list[Phase]:
+    """The phases of one round, its evaluation apart. ``prompt_tokens``: of a mean prompt."""
+    n, size, creator = recipe.solver.n, recipe.data.per_round, recipe.creator
+    answer = recipe.solver.max_new_tokens
+    phases = [Phase(name="probe", calls=size * n, prompt_tokens=size * prompt_tokens, new_tokens=size * n * answer)]
+    if not creates:
+        return phases
+    drawn = round(creator.fraction * size)
+    links = 1 if creator.kind == "none" else creator.chain
+    if creator.kind == "model":
+        calls = drawn * links * creator.tries
+        read = drawn * links * (prompt_tokens + 120)  # a template has some 120 tokens
+        phases.append(Phase(name="proposals", calls=calls, prompt_tokens=read, new_tokens=calls * creator.max_new_tokens))
+    bouts = drawn * links
+    phases.append(Phase(name="bouts", calls=bouts * n, prompt_tokens=bouts * prompt_tokens, new_tokens=bouts * n * answer))
+    return phases
+
+
+def lessons_of(recipe: AlignRecipe, creates: bool) -> tuple[int, int]:
+    """(lessons, optimiser steps) of a round at most: ties teach nothing."""
+    pairs = recipe.teach.pairs or recipe.data.per_round
+    if recipe.online.batch:
+        turns = recipe.data.per_round // recipe.online.batch
+        return pairs, turns * recipe.learner.epochs
+    return pairs, recipe.learner.epochs * -(-pairs // recipe.learner.batch)
+
+
+def judge_members(judge: Judge) -> Sequence[Member]:
+    return judge.members or (judge,)
+
+
+def estimate(recipe: AlignRecipe, evals: int, prompt_tokens: int, policy: Path | None) -> Estimate:
+    """What the recipe takes. ``evals``: held-out tasks; ``policy``: its checkpoint's folder, None where it is not here."""
+    rounds, human = recipe.run.rounds, recipe.run.human_rounds
+    evolving = 0 if recipe.creator.kind == "fresh" else rounds - human
+    phases: list[tuple[int, Phase]] = []
+    for times, creates in ((rounds - evolving, False), (evolving, True)):
+        phases += [(times, phase) for phase in round_phases(recipe, prompt_tokens, creates) if times]
+    new = evals * recipe.evaluation.max_new_tokens
+    phases.append((rounds + 1, Phase(name="evaluation", calls=evals, prompt_tokens=evals * prompt_tokens, new_tokens=new)))
+    counts = [lessons_of(recipe, creates) for creates in [False] * (rounds - evolving) + [True] * evolving]
+    parameters, memory, notes = _memory(recipe, policy)
+    tokens = sum(times * phase.new_tokens for times, phase in phases)
+    disk = None if parameters is None else (rounds + 1) * 4.0 * parameters + 12.0 * tokens
+    return Estimate(
+        phases=tuple(phases),
+        lessons=sum(lessons for lessons, _ in counts),
+        steps=sum(steps for _, steps in counts),
+        parameters=parameters,
+        memory=tuple(memory),
+        disk=disk,
+        notes=tuple(notes),
+    )
+
+
+def _memory(recipe: AlignRecipe, policy: Path | None) -> tuple[int | None, list[tuple[str, float]], list[str]]:
+    """(parameters, (what, bytes) rows, what could not be known)."""
+    from sparring.models.facts import policy_facts
+
+    how, settings = recipe.learner, recipe.policy
+    if policy is None:
+        parameters, note = _parameters_by_name(settings.path), f"{settings.path} is not on this machine"
+        if parameters is None:
+            return None, [], [f"{note}, and its name tells no size: memory, disk and time are unknown"]
+        notes, caches = [f"{note}: {parameters / 1e9:g} billion parameters are read off its name, its caches are not counted"], 0
+    else:
+        facts = policy_facts(policy)
+        parameters, notes = facts.parameters, []
+        caches = facts.cache_bytes(settings.batch_tokens, settings.dtype)
+    rows = [] if settings.server.url else [("sampling: weights and caches", parameters * BYTES[settings.dtype] + float(caches))]
+    trained = 0.02 * parameters if how.lora_rank else parameters
+    rows.append(("learning: weights, gradients, moments", 4.0 * parameters + (ADAM - 4) * trained))
+    return parameters, rows, notes
+
+
+def _parameters_by_name(name: str) -> int | None:
+    """As in gemma-2-9b-it or Qwen2.5-0.5B."""
+    found = re.search(r"(?<![\d.])(\d+(?:\.\d+)?)\s?([bm])(?![a-z])", name.casefold())
+    return round(float(found[1]) * {"b": 1e9, "m": 1e6}[found[2]]) if found else None
+
+
+def describe(recipe: AlignRecipe, found: Estimate) -> Iterator[str]:
+    """Lines for a person."""
+    yield f"{'phase':<14}{'times':>6}{'model calls':>13}{'tokens read':>14}{'written at most':>17}   each"
+    for times, phase in found.phases:
+        yield f"{phase.name:<14}{times:>6}{phase.calls:>13,}{phase.prompt_tokens:>14,}{phase.new_tokens:>17,}"
+    calls = sum(times * phase.calls for times, phase in found.phases)
+    read = sum(times * phase.prompt_tokens for times, phase in found.phases)
+    written = sum(times * phase.new_tokens for times, phase in found.phases)
+    yield f"{'in all':<14}{'':>6}{calls:>13,}{read:>14,}{written:>17,}"
+    yield f"learning: at most {found.lessons:,} lessons, {found.steps:,} optimiser steps ({recipe.learner.loss})"
+    yield from _judging(recipe, found)
+    for what, size in found.memory:
+        yield f"memory, {what}: {_size(size)}"
+    if found.disk is not None:
+        yield f"disk: {_size(found.disk)} at most"
+    yield from _times(recipe, found, read, written)
+    yield from (f"note: {note}" for note in found.notes)
+
+
+def _judging(recipe: AlignRecipe, found: Estimate) -> Iterator[str]:
+    from sparring.judges.llm import judge_calls
+
+    groups = sum(times * phase.calls // recipe.solver.n for times, phase in found.phases if phase.name in ("probe", "bouts"))
+    evals = sum(times * phase.calls for times, phase in found.phases if phase.name == "evaluation")
+    for member in judge_members(recipe.judge):
+        calls = groups * judge_calls(member.kind, recipe.solver.n) + evals * judge_calls(member.kind, 1)
+        if calls:
+            yield f"judging by {member.kind}: {calls:,} calls of the judging model" + _price(member, calls)
+
+
+def _price(member: Member, calls: int) -> str:
+    asked: Endpoint = member.endpoint
+    dollars = calls * member.max_new_tokens * asked.usd_per_million_completion / 1e6
+    return f", at most {dollars:,.2f} USD for what it writes" if dollars else ""
+
+
+def _times(recipe: AlignRecipe, found: Estimate, read: int, written: int) -> Iterator[str]:
+    if found.parameters is None:
+        return
+    answer = recipe.solver.max_new_tokens
+    sides = 1 if recipe.learner.loss == "sft" else 2
+    sampling = 2.0 * found.parameters * (read + written / WRITING)
+    learning = 6.0 * found.parameters * found.lessons * recipe.learner.epochs * sides * answer
+    for name, rate in RATES.items():
+        yield f"time at {rate:.0e} operations a second ({name}): {(sampling + learning) / rate / 3600:,.1f} h at most"
+
+
+def _size(count: float) -> str:
+    return f"{count / GIGABYTE:,.1f} GB" if count >= 0.1 * GIGABYTE else f"{count / 1e6:,.1f} MB"
+
+
+def plan_run(recipe: AlignRecipe) -> Iterator[str]:
+    """Everything that can be checked of a recipe without loading a model, then ``describe``.
+
+    SparringError for what is wrong; what is to be downloaded when the run begins is a note.
+    """
+    from sparring.data import load_function
+    from sparring.games.checks import checks
+    from sparring.games.sources import prompt_sources, read_source
+    from sparring.models.folders import resolve_policy
+
+    missing: list[str] = []
+    for step in checks(recipe):
+        try:
+            step()
+        except NotHere as error:
+            missing.append(str(error))
+    try:
+        policy = resolve_policy(recipe.policy.path, download=False)
+    except NotHere:
+        policy = None
+    read = load_function(recipe.data.read, "data.read") if recipe.data.read else None
+    try:
+        prompts = [
+            task for source, key, _ in prompt_sources(recipe).values() for task in read_source(source, read, key, online=False)
+        ]
+    except NotHere:
+        prompts = []
+    evals = recipe.data.held_out + sum(
+        len(read_source(source, read, f"data.evals.{name}", online=False)) for name, source in recipe.data.evals.items()
+    )
+    # 3.5 bytes a token, in English.
+    tokens = round(sum(len(task.text.encode()) for task in prompts) / len(prompts) / 3.5) if prompts else UNKNOWN_PROMPT
+    yield from describe(recipe, estimate(recipe, evals, max(tokens, 1), policy))
+    yield from (f"note: {line}" for line in missing)
