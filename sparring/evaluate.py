@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from sparring.config import AlignRecipe, Endpoint, Evaluation, Policy, Recipe
-from sparring.data import load_function, read_tasks
+from sparring.data import load_function
 from sparring.engines import Local
 from sparring.errors import SparringError
 from sparring.evals.alpaca import AlpacaEval
@@ -26,12 +26,13 @@ from sparring.evals.prompt_scores import PromptScores
 from sparring.evals.questions import find_file, read_questions, with_references
 from sparring.evals.suite import Players, Question, Result, Row, Seat, Suite, run
 from sparring.game import Bout, Model, Sampling, stable_hash
-from sparring.judges.program import ProgramJudge
+from sparring.games.judging import unchecked_judge
+from sparring.games.sources import read_source
 from sparring.models.folders import resolve_policy
 from sparring.recipe import apply_overrides, parse_recipe
 from sparring.records import BOUTS, TASKS, write_parquet
 from sparring.rundir import RunDir, Watch, commit, commit_text, round_name
-from sparring.session import read_recipe
+from sparring.session import calls_path, read_recipe
 from sparring.solvers.respond import Responder
 
 # -- tasks --------------------------------------------------------------------------------------------------------------
@@ -72,7 +73,7 @@ def _recipe(base: Recipe, overrides: Sequence[str], root: Path) -> AlignRecipe:
 
 
 def _judged(name: str, tasks: str, key: str, n: int, recipe: AlignRecipe, watch: Watch) -> Judged:
-    """Tasks that a program judges, answered ``n`` times: greedily for once, as the recipe's solver samples for more."""
+    """Tasks that the recipe's judge judges, answered ``n`` times: greedily for once, as the recipe's solver samples for more."""
     read = load_function(recipe.data.read, "data.read") if recipe.data.read else None
     how = Sampling(
         n=n,
@@ -82,9 +83,9 @@ def _judged(name: str, tasks: str, key: str, n: int, recipe: AlignRecipe, watch:
     )
     return Judged(
         name=name,
-        tasks=read_tasks(tasks, read, key),
+        tasks=read_source(tasks, read, key),
         solver=Responder(how),
-        judge=ProgramJudge(load_function(recipe.judge.grade, "judge.grade")),
+        judge=unchecked_judge(recipe.judge, calls_path(recipe), recipe.run.seed),
         n=n,
         seed=stable_hash(recipe.run.seed, "eval"),
         shard=recipe.run.shard_tasks,

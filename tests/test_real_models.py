@@ -80,6 +80,10 @@ def test_three_rounds_with_a_reward_model(place: Path, capsys: pytest.CaptureFix
     assert run_cli("export", root, "--out", place / "exported") == 0
     assert (place / "exported" / "README.md").is_file()
     AutoModelForCausalLM.from_pretrained(place / "exported")
+    capsys.readouterr()
+    assert run_cli("eval", root, "--tasks=prompts.jsonl") == 0
+    score = next(line.split()[1] for line in capsys.readouterr().out.splitlines() if line.strip().startswith("score"))
+    assert float(score) == pytest.approx(rows[3]["evals"]["held_out"]["score"], abs=0.3), "by the run's own judge"
 
 
 def test_the_same_online(place: Path):

@@ -23,21 +23,25 @@ LOADING = ("reward_model", "armorm", "pairrm")
 
 
 def make_judge(settings: Judge, calls: Path, seed: int, key: str = "judge") -> JudgeRole:
-    """The recipe's judge, after it has shown that it orders ``settings.controls``. ``calls``: where answers of servers are kept.
+    """The recipe's judge, after it has shown that it orders ``settings.controls``.
 
     Raises SparringError for what cannot be loaded and for a judge that does not tell good from bad.
     """
-    if settings.members:
-        members = {
-            f"{member.kind} {place}": make_member(member, calls, seed, f"{key}.members[{place}]")
-            for place, member in enumerate(settings.members)
-        }
-        judge: JudgeRole = Ensemble(members, settings)
-    else:
-        judge = make_member(settings, calls, seed, key)
+    judge = unchecked_judge(settings, calls, seed, key)
     if spec := controls_of(settings, key):
         check_judge(judge, load_controls(spec, f"{key}.controls"))
     return judge
+
+
+def unchecked_judge(settings: Judge, calls: Path, seed: int, key: str = "judge") -> JudgeRole:
+    """The same without its examination. ``calls``: where answers of servers are kept."""
+    if not settings.members:
+        return make_member(settings, calls, seed, key)
+    members = {
+        f"{member.kind} {place}": make_member(member, calls, seed, f"{key}.members[{place}]")
+        for place, member in enumerate(settings.members)
+    }
+    return Ensemble(members, settings)
 
 
 def make_member(member: Member, calls: Path, seed: int, key: str) -> JudgeRole:
