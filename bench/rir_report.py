@@ -128,7 +128,9 @@ def gather(rows: Sequence[Row], page: Page | None = None) -> Searches:
         groups.setdefault((row["method"], row["split"]), []).append(row)
     methods = dict.fromkeys(method for method, _ in groups)
     methods = [*(name for name in STYLES if name in methods), *(name for name in methods if name not in STYLES)]
-    largest = {unit: matched_budget(rows, unit) for unit in UNITS}
+    # An ablation may spend little of something; that must not shrink what the main methods are compared at.
+    compared = [row for row in rows if row["method"] in STYLES] or rows
+    largest = {unit: matched_budget(compared, unit) for unit in UNITS}
     budgets = {unit: ladder(budget, unit) if budget else [] for unit, budget in largest.items()}
     return Searches(rows, groups, methods, list(dict.fromkeys(split for _, split in groups)), budgets, page)
 
@@ -159,13 +161,15 @@ def opening(found: Searches, facts: Mapping[str, object]) -> list[str]:
 
 
 def budget_lines(found: Searches) -> list[str]:
-    ended = [row for row in found.rows if by_bound(row)]
+    compared = [row for row in found.rows if row["method"] in found.main] or found.rows
+    ended = [row for row in compared if by_bound(row)]
     lines = [
         "",
         "## Matched budgets",
         "",
         f"{len(ended)} searches were ended by a bound. The matched budget of a unit is the largest number with one significant "
-        f"digit that at least {100 * REACHED:.0f} % of these had spent, in every method; a quarter and a sixteenth of it are shown too. "
+        f"digit that at least {100 * REACHED:.0f} % of these had spent, in every method but the ablations; a quarter and a sixteenth of "
+        "it are shown too. "
         "A search that ended earlier for another reason is not proved at any larger budget."
         if ended
         else "No search was ended by a bound; the matched budgets are the round numbers within which all of them stayed.",
