@@ -112,6 +112,18 @@ def test_long_prompts_are_counted_aloud(tmp_path: Path):
     assert notes.said == ["data.prompts: 1 prompts over 20 tokens, 0 cut and 1 left out"]
 
 
+def test_an_answer_takes_its_room_from_the_prompts(tmp_path: Path):
+    path = prompt_file(tmp_path / "prompts.jsonl", "w1 w2", "w3 " * 40)
+    policy = {"path": str(save_tiny(tmp_path / "model", max_position_embeddings=64)), "long_prompts": "drop"}
+    data = {"prompts": str(path), "per_round": 1, "read": ""}
+    how, notes = recipe(data=data, policy=policy, creator={"fraction": 1.0}, evaluation={"max_new_tokens": 8}), Notes()
+    with pytest.raises(SparringError, match=r"solver\.max_new_tokens 64 leaves no room for a prompt in the 64 positions"):
+        prompt_readers(how, None, notes)["human"]()
+    how = how.model_copy(update={"solver": how.solver.model_copy(update={"max_new_tokens": 40})})
+    assert [task.text for task in prompt_readers(how, None, notes)["human"]()] == ["w1 w2"]
+    assert notes.said == ["data.prompts: 1 prompts over 24 tokens, 0 cut and 1 left out"]
+
+
 def test_a_data_set_of_the_hub_is_read_by_its_column(tmp_path: Path):
     prompt_file(tmp_path / "train.jsonl", "first", "second", "first")
     rows = read_source(f"hub:{tmp_path}?split=train&column=text", None, "data.prompts")

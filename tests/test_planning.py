@@ -62,7 +62,10 @@ def test_the_recipes_for_real_models_pass(name: str, tmp_path: Path):
     prompts.write_text("".join(json.dumps({"text": f"prompt number {number}"}) + "\n" for number in range(12_000)))
     overrides = [f"--data.prompts={prompts}"]
     if name == "eva-hf":
-        overrides += [f"--policy.path={save_tiny(tmp_path / 'model')}", f"--judge.path={save_classifier(tmp_path / 'judge')}"]
+        overrides += [
+            f"--policy.path={save_tiny(tmp_path / 'model', max_position_embeddings=8192)}",
+            f"--judge.path={save_classifier(tmp_path / 'judge')}",
+        ]
     checked = load_recipe(ROOT / "recipes" / f"{name}.toml", overrides)
     assert isinstance(checked, AlignRecipe)
     text = "\n".join(plan_run(checked))

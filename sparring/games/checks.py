@@ -10,8 +10,18 @@ from sparring.creators.quotas import quotas
 from sparring.data import load_function
 from sparring.errors import SparringError
 from sparring.games.judging import ASKING, LOADING, PROGRAMS, check_member, make_judge, pairwise
-from sparring.games.sources import enough, prompt_sources, read_source
+from sparring.games.sources import enough, prompt_sources, read_source, room
+from sparring.models.folders import resolve_policy
 from sparring.session import calls_path
+
+
+def check_room(recipe: AlignRecipe) -> None:
+    """That the policy, where it is here, has positions for an answer."""
+    try:
+        folder = resolve_policy(recipe.policy.path, download=False)
+    except SparringError:
+        return  # said elsewhere
+    room(recipe, folder)
 
 
 def check_recipe(recipe: AlignRecipe) -> None:
@@ -58,7 +68,11 @@ def checks(recipe: AlignRecipe) -> list[Callable[[], object]]:
     """Steps that each raise SparringError for something a run would lack. The policy apart; no model is loaded, nothing downloaded."""
     read = load_function(recipe.data.read, "data.read") if recipe.data.read else None
     held_out = recipe.data.held_out
-    steps: list[Callable[[], object]] = [lambda: check_recipe(recipe), lambda: check_judge_files(recipe)]
+    steps: list[Callable[[], object]] = [
+        lambda: check_recipe(recipe),
+        lambda: check_room(recipe),
+        lambda: check_judge_files(recipe),
+    ]
     for source, key, needed in prompt_sources(recipe).values():
         more = held_out if key == "data.prompts" else 0
         steps.append(

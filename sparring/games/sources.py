@@ -11,6 +11,8 @@ from sparring.config import AlignRecipe, Policy
 from sparring.data import Read, fit_prompts, read_tasks, task_of_row
 from sparring.errors import NotHere, SparringError
 from sparring.game import Task, stable_hash
+from sparring.models.adapters import is_adapter
+from sparring.models.facts import policy_facts
 from sparring.models.folders import base_policy, read_template, resolve_policy
 from sparring.rundir import Watch
 
@@ -64,20 +66,40 @@ def _read_hub(source: str, read: Read | None, key: str) -> list[Task]:
     return list(tasks.values())
 
 
-def fitting(tasks: list[Task], policy: Policy, key: str, watch: Watch) -> list[Task]:
-    """The tasks that the policy's prompts have room for, cut or left out as it says; ``watch`` is told how many were not."""
-    kept, counts = fit_prompts(tasks, _tokenizer(policy), policy, key)
+def room(recipe: AlignRecipe, folder: Path) -> int:
+    """Tokens that a prompt may have: ``policy.max_prompt_tokens``, or what the longest answer leaves of the model's positions.
+
+    Raises SparringError where that is nothing. ``folder``: the policy's, or an adapter's.
+    """
+    limit = recipe.policy.max_prompt_tokens
+    positions = policy_facts(base_policy(folder) if is_adapter(folder) else folder).positions
+    if positions is None:
+        return limit
+    for key, new in (("solver", recipe.solver.max_new_tokens), ("evaluation", recipe.evaluation.max_new_tokens)):
+        if new >= positions:
+            raise SparringError(
+                f"{key}.max_new_tokens {new} leaves no room for a prompt in the {positions} positions of {recipe.policy.path}; lower it "
+                f"(--{key}.max_new_tokens={positions // 2})"
+            )
+        limit = min(limit, positions - new)
+    return limit
+
+
+def fitting(tasks: list[Task], recipe: AlignRecipe, key: str, watch: Watch) -> list[Task]:
+    """The tasks that the policy has room for, cut or left out as it says; ``watch`` is told how many were not."""
+    folder = resolve_policy(recipe.policy.path)
+    limit = room(recipe, folder)
+    settings = recipe.policy.model_copy(update={"max_prompt_tokens": limit})
+    kept, counts = fit_prompts(tasks, _tokenizer(recipe.policy, folder), settings, key)
     if counts["long"]:
-        limit = policy.max_prompt_tokens
         watch.note(f"{key}: {counts['long']} prompts over {limit} tokens, {counts['cut']} cut and {counts['dropped']} left out")
     return kept
 
 
-def _tokenizer(policy: Policy) -> PreTrainedTokenizerBase:
+def _tokenizer(policy: Policy, folder: Path) -> PreTrainedTokenizerBase:
     """The policy's, before there is a copy of it in the run."""
     from transformers import AutoTokenizer
 
-    folder = resolve_policy(policy.path)
     if not any(folder.glob("tokenizer*")):  # an adapter alone
         folder = base_policy(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
@@ -98,7 +120,7 @@ def prompt_readers(recipe: AlignRecipe, read: Read | None, watch: Watch) -> dict
 
     def reader(source: str, key: str, needed: int) -> Callable[[], list[Task]]:
         def tasks() -> list[Task]:
-            found = fitting(read_source(source, read, key), recipe.policy, key, watch)
+            found = fitting(read_source(source, read, key), recipe, key, watch)
             return enough(apart(recipe, found)[1] if key == "data.prompts" else found, needed, key)
 
         return tasks
@@ -114,9 +136,7 @@ def eval_readers(recipe: AlignRecipe, read: Read | None, watch: Watch) -> dict[s
     }
 
     def held_out() -> list[Task]:
-        return apart(
-            recipe, fitting(read_source(recipe.data.prompts, read, "data.prompts"), recipe.policy, "data.prompts", watch)
-        )[0]
+        return apart(recipe, fitting(read_source(recipe.data.prompts, read, "data.prompts"), recipe, "data.prompts", watch))[0]
 
     return readers | ({"held_out": held_out} if recipe.data.held_out else {})
 
