@@ -13,6 +13,7 @@ from sparring.creators.novelty import Novelty
 from sparring.data import load_function, too_long
 from sparring.game import Creator, Model, Task
 from sparring.games.judging import asked_model
+from sparring.games.sources import room
 from sparring.models.folders import resolve_policy
 from sparring.rundir import round_name
 from sparring.session import calls_path, run_path
@@ -59,7 +60,8 @@ def _too_long(recipe: AlignRecipe) -> Callable[[str], str]:
         if not gates:
             from transformers import AutoTokenizer
 
-            gates.append(too_long(AutoTokenizer.from_pretrained(folder, local_files_only=True), recipe.policy))
+            settings = recipe.policy.model_copy(update={"max_prompt_tokens": room(recipe, folder)})
+            gates.append(too_long(AutoTokenizer.from_pretrained(folder, local_files_only=True), settings))
         return gates[0](prompt)
 
     return gate
