@@ -267,8 +267,9 @@ def report(results: Sequence[Result], settings: dict[str, Any]) -> str:
         "difference is paired by task and seed. *length*: tokens per greedy answer on hard; *depth*: of the prompts trained on; "
         "*k tokens sampled*: by the rounds after theta1, probe, drafts and answers together.",
     ]
+    references = {("dpo human (theta1)", 1), ("eva", 2), ("uniform evolve", 2), ("fresh human", 2)}
     for title, rows in chosen.items():
-        if any(row in arms for row in rows):
+        if any(row in arms for row in rows if title == "Main comparison" or row not in references):
             lines += ["", f"## {title}", "", *table(results, rows, ("eva", 2))]
     return "\n".join(lines) + "\n"
 
