@@ -16,7 +16,7 @@ from sparring.config import Evaluation
 from sparring.creators.evolve import rewards_of
 from sparring.creators.select import estimate
 from sparring.evals.intervals import Interval, bootstrap, paired_bootstrap
-from sparring.game import Attempt, Bout, Lesson, Pair, Task
+from sparring.game import Attempt, Bout, Demo, Lesson, Pair, Task
 from sparring.proofs import search_metrics
 from sparring.records import BOUTS, LESSONS, TASKS
 from sparring.rundir import RunDir, round_name
@@ -99,7 +99,7 @@ def lesson_metrics(lessons: Sequence[Lesson]) -> Row:
     return {
         "lessons": len(lessons),
         "pairs": len(pairs),
-        "created": sum(pair.created for pair in pairs),
+        "created": sum(lesson.created for lesson in lessons if not isinstance(lesson, Demo)),
         "margin": _mean([pair.margin for pair in pairs]),
     }
 

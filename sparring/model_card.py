@@ -13,7 +13,7 @@ import tomli_w
 from huggingface_hub import DatasetCardData, ModelCardData
 
 from sparring import __version__
-from sparring.config import AlignRecipe, Member
+from sparring.config import AlignRecipe, Member, gives_scores
 from sparring.config_prove import ProveRecipe
 from sparring.metrics import gains, round_metrics
 from sparring.rundir import RunDir
@@ -71,29 +71,37 @@ def _results(run: RunDir, last: int, recipe: AlignRecipe | ProveRecipe) -> list[
     names = sorted({name for row in rows for name in row.get("evals", {})})
     if not names:
         return []
+    scored = isinstance(recipe, AlignRecipe) and gives_scores(recipe.judge)
+    what = "The judge's mean score of" if scored else "Share of held-out tasks solved by"
     lines = [
         "## Results",
         "",
-        f"Share of held-out tasks solved by one greedy answer (or one search), with a {level} bootstrap interval over tasks; in "
-        "brackets the mean length of an answer in tokens.",
+        f"{what} one greedy answer (or one search), with a {level} bootstrap interval over tasks; in brackets the mean length of an "
+        "answer in tokens.",
         "",
         f"| round | {' | '.join(names)} |",
         f"|---|{'---|' * len(names)}",
-        *(f"| {row['round']} | {' | '.join(_cell(row.get('evals', {}).get(name)) for name in names)} |" for row in rows),
+        *(f"| {row['round']} | {' | '.join(_cell(row.get('evals', {}).get(name), scored) for name in names)} |" for row in rows),
     ]
-    found = gains(run, last, recipe.evaluation)
+    found = gains(run, last, recipe.evaluation, scored)
     if last and found:
+        times, form, unit = (1, "+.3f", "") if scored else (100, "+.1f", " points")
         lines += ["", f"Last round less round 0, paired by task ({level}):", ""]
-        lines += [f"- {name}: {100 * g.mean:+.1f} points [{100 * g.low:+.1f}, {100 * g.high:+.1f}]" for name, g in found.items()]
+        lines += [
+            f"- {name}: {times * g.mean:{form}}{unit} [{times * g.low:{form}}, {times * g.high:{form}}]"
+            for name, g in found.items()
+        ]
     return [*lines, ""]
 
 
-def _cell(found: Mapping[str, Any] | None) -> str:
+def _cell(found: Mapping[str, Any] | None, scored: bool) -> str:
     if found is None or found["accuracy"] is None:
         return ""
-    share, low, high = (100 * found[name] for name in ("accuracy", "low", "high"))
     length = "" if found["length"] is None else f" ({found['length']:.0f})"
     faults = f", {found['faults']} not judged" if found["faults"] else ""
+    if scored:
+        return f"{found['score']:.3f} [{found['score_low']:.3f}, {found['score_high']:.3f}]{length}{faults}"
+    share, low, high = (100 * found[name] for name in ("accuracy", "low", "high"))
     return f"{share:.1f} % [{low:.1f}, {high:.1f}]{length}{faults}"
 
 

@@ -78,7 +78,9 @@ def test_three_rounds_with_a_reward_model(place: Path, capsys: pytest.CaptureFix
     assert all(row["lessons"]["pairs"] > 0 for row in rows[1:])
     AutoModelForCausalLM.from_pretrained(root / "round-003" / "policy")
     assert run_cli("export", root, "--out", place / "exported") == 0
-    assert (place / "exported" / "README.md").is_file()
+    card = (place / "exported" / "README.md").read_text()
+    assert "The judge's mean score" in card
+    assert f"{rows[3]['evals']['held_out']['score']:.3f} [" in card
     AutoModelForCausalLM.from_pretrained(place / "exported")
     capsys.readouterr()
     assert run_cli("eval", root, "--tasks=prompts.jsonl") == 0
