@@ -1,9 +1,12 @@
 """How long it takes to ask whether a prompt is new among ten thousand, for short prompts of the words world and for long ones.
 
-Run it as ``.venv/bin/python bench/novelty.py``. Seconds are of processor time. A round with 250 prompts, chains of 4 and 4 tries
+    python -m bench.novelty [--prompts 10000]
+
+Seconds are of processor time. A round with 250 prompts, chains of 4 and 4 tries
 asks at most 4,000 times.
 """
 
+import argparse
 import random
 import string
 import time
@@ -13,14 +16,14 @@ from sparring.game import Task, make_task
 from sparring.worlds.splits import HUMAN, draw_programs
 from sparring.worlds.words import say
 
-PROMPTS, ASKED, LONG_WORDS = 10_000, 1_000, 150
+ASKED, LONG_WORDS = 1_000, 150
 
 
-def long_prompts(rng: random.Random) -> list[str]:
+def long_prompts(rng: random.Random, count: int) -> list[str]:
     """Words drawn by Zipf's law."""
     vocabulary = ["".join(rng.choices(string.ascii_lowercase, k=rng.randint(2, 9))) for _ in range(20_000)]
     weights = [1 / rank for rank in range(1, len(vocabulary) + 1)]
-    return [" ".join(rng.choices(vocabulary, weights, k=LONG_WORDS)) for _ in range(PROMPTS)]
+    return [" ".join(rng.choices(vocabulary, weights, k=LONG_WORDS)) for _ in range(count)]
 
 
 def measure(name: str, tasks: list[Task], threshold: float) -> None:
@@ -36,9 +39,12 @@ def measure(name: str, tasks: list[Task], threshold: float) -> None:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--prompts", type=int, default=10_000)
+    count = parser.parse_args().prompts
     rng = random.Random(0)
     programs = draw_programs(rng, HUMAN)
-    pools = {"words": [say(next(programs)) for _ in range(PROMPTS)], "long": long_prompts(rng)}
+    pools = {"words": [say(next(programs)) for _ in range(count)], "long": long_prompts(rng, count)}
     for name, texts in pools.items():
         for threshold in (0.9, 0.7):
             measure(name, [make_task(text) for text in texts], threshold)

@@ -1,10 +1,11 @@
 """How the tiny recipe's hyperparameters were chosen: what the lessons of its human round teach under several settings.
 
-    python -m bench.tuning [--seeds 3]
+    python -m bench.tuning [--seeds 3] [--online]
 
 Accuracy of greedy answers on world:tune (500 tasks of the hard set's distribution, in no table of results), and how far the
 log-probs of chosen and rejected answers moved by the end: where both fall, likelihood is displaced to answers nobody compared.
-Writes bench/results/tuning.md and .json.
+Writes bench/results/tuning.md and .json. With ``--online`` instead one online round from theta1 on, under ``ONLINE_SETTINGS``,
+with one seed, printed alone: some minutes each.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.eva_tables import RECIPE
+from bench.eva_tables import ONLINE, RECIPE
 from bench.playing import play_arm
 
 SETTINGS: list[dict[str, Any]] = [
@@ -35,6 +36,36 @@ SETTINGS: list[dict[str, Any]] = [
     {"loss": "simpo", "lr": 2e-4, "nll": 3.0, "beta": 2.0},
     {"loss": "orpo", "lr": 2e-4, "nll": 0.0, "beta": 0.5},
 ]
+
+
+ONLINE_SETTINGS = [
+    {"learner.loss": loss, "learner.lr": lr, "online.batch": batch} | ({"learner.nll": 1.0} if loss == "dpo" else {})
+    for loss, lr, batch in (
+        ("rloo", 3e-5, 50),
+        ("rloo", 1e-4, 50),
+        ("rloo", 3e-4, 50),
+        ("dpo", 1e-4, 50),
+        ("rloo", 2e-4, 20),
+        ("rloo", 3e-4, 20),
+        ("rloo", 1e-3, 20),
+        ("dr_grpo", 2e-4, 20),
+        ("dpo", 2e-4, 20),
+    )
+]
+
+
+def try_online(folder: Path, setting: dict[str, Any]) -> tuple[float, float]:
+    """Share of world:tune that theta1 solves, and the policy after an online round."""
+    from sparring.records import BOUTS
+    from sparring.rundir import RunDir
+
+    name = "online-" + "-".join(f"{value}" for value in setting.values())
+    begun = [f"--policy.path={folder / 'human-0/round-001/policy'}", "--run.human_rounds=0", "--run.rounds=1"]
+    words = [f"--{key}={value}" for key, value in setting.items()]
+    play_arm(ONLINE, folder, name, [*begun, '--data.evals={tune="world:tune"}', *words])
+    rounds = [RunDir(folder / name).read(f"round-00{number}/eval-tune", BOUTS) or [] for number in (0, 1)]
+    before, after = (float(np.mean([bout.verdicts[0].solved for bout in bouts])) for bouts in rounds)
+    return before, after
 
 
 def try_setting(root: Path, setting: dict[str, Any], seed: int) -> dict[str, float | None]:
@@ -72,7 +103,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path("runs/tuning"))
     parser.add_argument("--out", type=Path, default=Path("bench/results/tuning"))
+    parser.add_argument("--online", action="store_true")
     given = parser.parse_args()
+    if given.online:
+        play_arm(RECIPE, given.folder, "human-0", ["--run.seed=0", "--run.rounds=1"])
+        for setting in ONLINE_SETTINGS:
+            before, after = try_online(given.folder, setting)
+            print(f"{setting}: {100 * before:.1f} -> {100 * after:.1f} % of world:tune", flush=True)
+        return
     for seed in range(given.seeds):
         play_arm(RECIPE, given.folder, f"human-{seed}", [f"--run.seed={seed}", "--run.rounds=1"])
     found = [[try_setting(given.folder / f"human-{seed}", setting, seed) for seed in range(given.seeds)] for setting in SETTINGS]

@@ -84,22 +84,16 @@ def _number(value: float | None, form: str = ".2f") -> str:
     return "" if value is None else format(value, form)
 
 
-def _accuracy(row: Row, name: str) -> str:
+def _accuracy(row: Row, name: str, scored: bool = False) -> str:
+    """Of an evaluation set, with its interval; ``scored``: the mean score in place of the accuracy in %."""
     found = row.get("evals", {}).get(name)
     if found is None:
         return ""
-    if found["accuracy"] is None:
+    names = ("score", "score_low", "score_high") if scored else ("accuracy", "low", "high")
+    if found[names[0]] is None:
         return "nothing judged"
-    return f"{100 * found['accuracy']:.1f} [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
-
-
-def _score(row: Row, name: str) -> str:
-    found = row.get("evals", {}).get(name)
-    if found is None:
-        return ""
-    if found["score"] is None:
-        return "nothing judged"
-    return f"{found['score']:.3f} [{found['score_low']:.3f}, {found['score_high']:.3f}]"
+    value, low, high = (found[name] for name in names)
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]" if scored else f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def _policy(row: Row, human_rounds: int) -> str:
@@ -124,7 +118,7 @@ def _accuracy_table(rows: Sequence[Row], human_rounds: int, scored: bool) -> Tab
     table = _table("policy", [*names, "length", "faults"])
     for row in rows:
         evals = list(row.get("evals", {}).values())
-        accuracies = [(_score if scored else _accuracy)(row, name) for name in names]
+        accuracies = [_accuracy(row, name, scored) for name in names]
         faults = str(sum(found["faults"] for found in evals)) if evals else ""
         table.add_row(_policy(row, human_rounds), *accuracies, _number(evals[-1]["length"] if evals else None, ".1f"), faults)
     return table
