@@ -164,9 +164,14 @@ class Judge(Member):
     doubt: NonNegative = 0.5
 
 
+def members_of(judge: Judge) -> tuple[Member, ...]:
+    """The members of an ensemble, or the one judge that it is."""
+    return judge.members or (judge,)
+
+
 def gives_scores(judge: Judge) -> bool:
     """Whether what it says of answers is a score on a scale of its own, and not whether they are right."""
-    return any(member.kind not in ("program", "math", "reasoning_gym") for member in judge.members or (judge,))
+    return any(member.kind not in ("program", "math", "reasoning_gym") for member in members_of(judge))
 
 
 class Watch(Record):

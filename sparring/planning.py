@@ -7,12 +7,13 @@ checkpoint's own headers. Time is work divided by a rate that is printed with it
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sparring.config import AlignRecipe, Endpoint, Judge, Member
+from sparring.config import AlignRecipe, Endpoint, Member, members_of
 from sparring.errors import NotHere
+from sparring.learners.credits import ADVANTAGES
 
 GIGABYTE = 1e9
 UNKNOWN_PROMPT = 100
@@ -71,15 +72,11 @@ def round_phases(recipe: AlignRecipe, prompt_tokens: int, creates: bool) -> list
 
 def lessons_of(recipe: AlignRecipe, creates: bool) -> tuple[int, int]:
     """(lessons, optimiser steps) of a round at most: ties teach nothing."""
-    pairs = recipe.teach.pairs or recipe.data.per_round
+    lessons = (recipe.teach.pairs or recipe.data.per_round) * (recipe.solver.n if recipe.learner.loss in ADVANTAGES else 1)
     if recipe.online.batch:
         turns = recipe.data.per_round // recipe.online.batch
-        return pairs, turns * recipe.learner.epochs
-    return pairs, recipe.learner.epochs * -(-pairs // recipe.learner.batch)
-
-
-def judge_members(judge: Judge) -> Sequence[Member]:
-    return judge.members or (judge,)
+        return lessons, turns * recipe.learner.epochs
+    return lessons, recipe.learner.epochs * -(-lessons // recipe.learner.batch)
 
 
 def estimate(recipe: AlignRecipe, evals: int, prompt_tokens: int, policy: Path | None) -> Estimate:
@@ -156,7 +153,7 @@ def _judging(recipe: AlignRecipe, found: Estimate) -> Iterator[str]:
 
     groups = sum(times * phase.calls // recipe.solver.n for times, phase in found.phases if phase.name in ("probe", "bouts"))
     evals = sum(times * phase.calls for times, phase in found.phases if phase.name == "evaluation")
-    for member in judge_members(recipe.judge):
+    for member in members_of(recipe.judge):
         calls = groups * judge_calls(member.kind, recipe.solver.n) + evals * judge_calls(member.kind, 1)
         if calls:
             yield f"judging by {member.kind}: {calls:,} calls of the judging model" + _price(member, calls)
@@ -172,7 +169,7 @@ def _times(recipe: AlignRecipe, found: Estimate, read: int, written: int) -> Ite
     if found.parameters is None:
         return
     answer = recipe.solver.max_new_tokens
-    sides = 1 if recipe.learner.loss == "sft" else 2
+    sides = 1 if recipe.learner.loss in ("sft", *ADVANTAGES) else 2
     sampling = 2.0 * found.parameters * (read + written / WRITING)
     learning = 6.0 * found.parameters * found.lessons * recipe.learner.epochs * sides * answer
     for name, rate in RATES.items():
@@ -191,7 +188,8 @@ def plan_run(recipe: AlignRecipe) -> Iterator[str]:
     from sparring.data import load_function
     from sparring.games.checks import checks
     from sparring.games.sources import prompt_sources, read_source
-    from sparring.models.folders import resolve_policy
+    from sparring.models.adapters import is_adapter
+    from sparring.models.folders import base_policy, resolve_policy
 
     missing: list[str] = []
     for step in checks(recipe):
@@ -201,6 +199,7 @@ def plan_run(recipe: AlignRecipe) -> Iterator[str]:
             missing.append(str(error))
     try:
         policy = resolve_policy(recipe.policy.path, download=False)
+        policy = base_policy(policy, download=False) if is_adapter(policy) else policy
     except NotHere:
         policy = None
     read = load_function(recipe.data.read, "data.read") if recipe.data.read else None

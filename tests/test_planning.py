@@ -36,6 +36,14 @@ def test_calls_and_tokens_follow_from_the_recipe():
     assert (found.lessons, found.steps) == (300, 3 * 4)  # batches of 32
 
 
+def test_a_lesson_may_be_a_single_answer():
+    # 100 groups of 4 answers a round, in batches of 32; online two turns of 50 prompts make a step each.
+    found = estimate(recipe(learner={"loss": "rloo"}), evals=0, prompt_tokens=20, policy=None)
+    assert (found.lessons, found.steps) == (1200, 3 * 13)
+    online = estimate(recipe(learner={"loss": "rloo"}, online={"batch": 50}), evals=0, prompt_tokens=20, policy=None)
+    assert (online.lessons, online.steps) == (1200, 3 * 2)
+
+
 def test_memory_and_disk_follow_from_the_checkpoint(tmp_path: Path):
     folder = save_tiny(tmp_path / "model")
     found = estimate(recipe(), evals=0, prompt_tokens=20, policy=folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sparring.config import Judge, Member, Policy
+from sparring.config import Judge, Member, Policy, members_of
 from sparring.data import load_function
 from sparring.errors import SparringError
 from sparring.game import Judge as JudgeRole
@@ -113,12 +113,12 @@ def controls_of(settings: Judge, key: str = "judge") -> str:
 
 def pairwise(settings: Judge) -> bool:
     """Whether its scores are win rates against the other answers to the prompt, and one answer alone has none."""
-    return {member.kind for member in settings.members or (settings,)} <= {"pairrm", "pairwise"}
+    return {member.kind for member in members_of(settings)} <= {"pairrm", "pairwise"}
 
 
 def wins_of(settings: Judge) -> Wins | None:
     """How the judge's scores say who beats whom: win rates, or rewards as of a Bradley-Terry model; None for other scores."""
     if pairwise(settings):
         return win_rates
-    kinds = {member.kind for member in settings.members or (settings,)}
+    kinds = {member.kind for member in members_of(settings)}
     return bradley_terry if kinds <= {"reward_model", "armorm"} else None
