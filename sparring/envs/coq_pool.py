@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from threading import Semaphore
 from sparring.envs.coq_share import Group, Handle, Root
 from sparring.envs.coq_shop import AuditOptions
 from sparring.envs.coqtop import ARGV, STATUS_CALL, Coqtop, Failed, Try, View, add_call, is_good
-from sparring.envs.process import Limits, ProcessDied
+from sparring.envs.process import WATCH_S, Limits, ProcessDied
 from sparring.envs.sandbox import Limits as SandboxLimits
 from sparring.envs.sandbox import wrap
 from sparring.game import Goals, Outcome, Proved, Rejected
@@ -102,6 +103,8 @@ class Worker:
         self._parting: set[str] = set()
         self._state: tuple[Root, tuple[str, ...]] | None = None
         """The theorem and the path that the process stands at, or right after."""
+        self._weighed = 0.0
+        """When its memory was looked at."""
         self._open = True
 
     @property
@@ -140,9 +143,17 @@ class Worker:
         for group in groups:
             for (number, _, _), outcome in zip(group.tries, self._outcomes(group), strict=True):
                 outcomes[number] = outcome
-            if self.memory_mb > self._options.memory_mb or self._aborted >= self._options.recycle_after:
+            if self._aborted >= self._options.recycle_after or self._is_swollen():
                 self._drop()
         return outcomes
+
+    def _is_swollen(self) -> bool:
+        """Looked at as often as a working process is: the system takes as long for it as Coq for some tactics."""
+        now = time.monotonic()
+        if now < self._weighed + WATCH_S:
+            return False
+        self._weighed = now
+        return self.memory_mb > self._options.memory_mb
 
     def close(self) -> None:
         """Harmless the second time."""
@@ -204,13 +215,13 @@ class Worker:
     def _try(self, group: Group, tries: Sequence[tuple[int, Handle, str]]) -> Iterator[Outcome]:
         root, path, _ = group
         coq, timeout_s = self._ready(root.library), self._options.tactic_timeout_s
+        sentences = [Try(f"{handle.first}: ( {tactic} ).", handle.total - handle.count) for _, handle, tactic in tries]
         if self._state != (root, path):
             replay_s = self._options.context_timeout_s + timeout_s * len(path)
             if failed := coq.move(root.sentences + path, self._options.limits(replay_s)):
                 coq.close()
                 raise ProcessDied(f"this state cannot be reached again: {failed.reason}", "crash")
             self._state = (root, path)
-        sentences = [Try(f"{handle.first}: ( {tactic} ).", handle.total - handle.count) for _, handle, tactic in tries]
         found = coq.try_each(len(root.sentences) + len(path), sentences, timeout_s, self._options.limits(timeout_s))
         for (_, handle, _), (sentence, _), seen in zip(tries, sentences, found, strict=True):
             if isinstance(seen, Failed):

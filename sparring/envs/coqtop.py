@@ -138,19 +138,20 @@ class Coqtop:
         asking = _Asking(depth, timeout_s, limits)
         sent, heard = self._send(asking, tries[0]), None
         for trying, following in zip(tries, [*tries[1:], None], strict=True):
-            kept = heard is None  # Coq has not gone on from it
-            ahead = 0
+            stands, ahead, later = heard is None, 0, None  # stands: Coq is where this sentence led to
             if following and self._goes_ahead(trying, following):
-                ahead, kept = self._send(asking, following), False
+                stands, ahead = False, self._send(asking, following)
             heard = heard or self._hear(sent)
-            if heard.stray or (not kept and self._asks_more(trying, heard)):
+            if heard.stray or (not stands and self._asks_more(trying, heard)):
                 later = self._drained(ahead) if ahead else None
-                seen = self._alone(asking, trying)
-                ahead = 0
-            else:
-                later, seen = None, self._seen(asking, trying, heard, kept)
+                stands, ahead, heard = True, 0, self._hear(self._send(asking, trying))  # once more, by itself
+            if stands and heard.accepted:
+                self._stand(trying, heard)
+            asks = heard.accepted and self._asks_more(trying, heard)
+            apart = self._apart(limits) if asks else not _is_many(heard.shown, trying.others)
             if following and not later and not ahead:
-                ahead = self._send(asking, following)
+                ahead = self._send(asking, following)  # before the answer is read: that takes as long as some tactics
+            seen = self._seen(asking, heard, apart)
             sent, heard = ahead, later
             yield seen
 
@@ -180,22 +181,15 @@ class Coqtop:
         except ProcessDied as died:
             raise ProcessDied(died.reason, "crash") from None
 
-    def _alone(self, asking: _Asking, trying: Try) -> View | Failed:
-        """Once more, by itself."""
-        return self._seen(asking, trying, self._hear(self._send(asking, trying)), kept=True)
+    def _stand(self, trying: Try, heard: _Heard) -> None:
+        self.position.append(trying.sentence)
+        self._states.append(self._new_state(heard.added))
+        self._failed = False
 
-    def _seen(self, asking: _Asking, trying: Try, heard: _Heard, kept: bool) -> View | Failed:
-        """``kept``: Coq is still there."""
-        if not heard.accepted:
-            return self._failure(heard.shown if is_good(heard.added) else heard.added, asking.depth)
-        if kept:
-            self.position.append(trying.sentence)
-            self._states.append(self._new_state(heard.added))
-            self._failed = False
-        apart = not _is_many(heard.shown, trying.others)
-        if self._asks_more(trying, heard):
-            apart = self._apart(asking.limits)
-        return _view(heard.shown, apart)
+    def _seen(self, asking: _Asking, heard: _Heard, apart: bool) -> View | Failed:
+        if heard.accepted:
+            return _view(heard.shown, apart)
+        return self._failure(heard.shown if is_good(heard.added) else heard.added, asking.depth)
 
     def _asks_more(self, trying: Try, heard: _Heard) -> bool:
         """Whether only Coq can say if a goal depends on another one; that is remembered."""
