@@ -13,17 +13,17 @@ is marked as a lower bound.
 Arms: ``sparring`` (recipes/eva-tiny.toml), ``sparring human`` (the same without a creator: the pipeline's very method), ``sparring
 online`` (recipes/eva-online.toml); ``pipeline`` (generate, score, a fresh DPOTrainer per round, in one process, so that it does
 not pay for imports); ``OnlineDPOTrainer``, ``RLOOTrainer``, ``GRPOTrainer`` of TRL. ``--sweep`` plays TRL's trainers under every
-setting of ``SWEEP`` with a seed that is not used otherwise and examines them on world:tune; the best of each is what the bench
-plays (``sweep.json`` in the folder; without one, the first). Each arm runs in a process of its own, one at a time and with one
-thread. Finished ones are kept, so a killed bench goes on where it was. Writes bench/results/align_vs_trl.md and .json; with
-``--quick`` a small one, in the folder.
+setting of ``SWEEP`` with a seed that is not used otherwise and examines them on world:tune; what has the largest area under the
+curve of score over CPU time, for as long as the shortest of that trainer's runs takes, is what the bench plays (``sweep.json`` in
+the folder; without one, the first). Each arm runs in a process of its own, one at a time and with one thread. Finished ones are
+kept, so a killed bench goes on where it was. Writes bench/results/align_vs_trl.md and .json; with ``--quick`` a small one, in the
+folder.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import statistics
 import subprocess
@@ -34,6 +34,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from bench.align_report import report
 
 OURS = {
     "sparring": (Path("recipes/eva-tiny.toml"), ()),
@@ -253,117 +255,53 @@ def run_job(job: Job) -> None:
     done.with_suffix(".tmp").rename(done)
 
 
-# -- what came out ------------------------------------------------------------------------------------------------------
-
-
-def time_to(points: Sequence[Mapping[str, Any]], target: float, unit: str, exam: str = "hard") -> float:
-    """Seconds until the first checkpoint that has the score; infinite where none has."""
-    return next((point[unit] for point in points if point[exam] >= target), math.inf)
-
-
-def ratio_cell(theirs: Sequence[Mapping[str, Any]], ours: Sequence[Mapping[str, Any]], target: float, unit: str) -> str:
-    """How many times as long they take, over seeds where we have the score: the median, with an interval of the geometric mean."""
-    from sparring.evals.intervals import bootstrap
-
-    logs, bound = list[float](), False
-    for other, own in zip(theirs, ours, strict=True):
-        needed, spent = time_to(own["points"], target, unit), time_to(other["points"], target, unit)
-        if not (math.isfinite(needed) and needed > 0 and spent > 0):
-            continue
-        bound |= math.isinf(spent)
-        logs.append(math.log((spent if math.isfinite(spent) else other["points"][-1][unit]) / needed))
-    if not logs:
-        return ""
-    found = bootstrap(logs, resamples=2000)
-    median = math.exp(statistics.median(logs))
-    return f"{'at least ' if bound else ''}{median:.2f} [{math.exp(found.low):.2f}, {math.exp(found.high):.2f}]"
-
-
-def _median(values: Sequence[float]) -> str:
-    middle = statistics.median(values)
-    return f"{middle:.1f}" if math.isfinite(middle) else "not reached"
-
-
-def report(results: Mapping[str, Mapping[int, Mapping[str, Any]]], size: Size, reference: str = "sparring") -> str:
-    """The Markdown page. ``results``: arm -> seed -> what its process wrote."""
-    lines = [
-        "# Time to a held-out score: sparring and TRL",
-        "",
-        "Made by `python -m bench.align_vs_trl`; what is compared, and how, is said there. One thread, one process at a time. Seconds are "
-        f"medians over seeds; ratios are to *{reference}*: the median over seeds [95 % bootstrap interval of the geometric mean].",
-    ]
-    for target in size.targets:
-        head = f"## {100 * target:.0f} % of world:hard"
-        lines += ["", head, "", "| arm | seeds | reached | CPU s | wall s | CPU ratio | wall ratio | answers |", f"|{'---|' * 8}"]
-        for arm, runs in results.items():
-            ours = results.get(reference, runs)
-            both = [(runs[seed], ours[seed]) for seed in sorted(runs.keys() & ours.keys())]
-            times = {unit: [time_to(run["points"], target, unit) for run, _ in both] for unit in ("cpu_s", "wall_s", "answers")}
-            ratios = [ratio_cell([a for a, _ in both], [b for _, b in both], target, unit) for unit in ("cpu_s", "wall_s")]
-            cells = [arm, len(both), sum(map(math.isfinite, times["cpu_s"])), _median(times["cpu_s"]), _median(times["wall_s"])]
-            lines.append(f"| {' | '.join(map(str, [*cells, *ratios, _median(times['answers'])]))} |")
-    lines += [
-        "",
-        "## At the end of the budget",
-        "",
-        "| arm | hard % | easy % | CPU s | answers | updates | setting |",
-        f"|{'---|' * 7}",
-    ]
-    for arm, runs in results.items():
-        last = [run["points"][-1] for run in runs.values()]
-        mean = {name: statistics.fmean(point[name] for point in last) for name in last[0]}
-        setting = next(iter(runs.values()))["setting"]
-        shown = ", ".join(f"{name} {value}" for name, value in setting.items()) or "the recipe's"
-        lines.append(
-            f"| {arm} | {100 * mean['hard']:.1f} | {100 * mean['easy']:.1f} | {mean['cpu_s']:.0f} | {mean['answers']:.0f} | "
-            f"{mean['updates']:.0f} | {shown} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
 # -- running ------------------------------------------------------------------------------------------------------------
+
+
+QUIET = {
+    "OMP_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_OFFLINE": "1",
+    "TRL_EXPERIMENTAL_SILENCE": "1",
+}
 
 
 def launch(job: Job, quick: bool) -> Mapping[str, Any]:
     """What the job's process wrote, now or in an earlier bench."""
     done = job.place / "points.json"
-    if not done.exists():
-        job.place.mkdir(parents=True, exist_ok=True)
-        told = json.dumps(
-            {"arm": job.arm, "seed": job.seed, "place": str(job.place), "setting": dict(job.setting), "exam": job.exam}
-        )
-        command = [sys.executable, "-m", "bench.align_vs_trl", "--job", told, *(["--quick"] if quick else [])]
-        quiet = {
-            "OMP_NUM_THREADS": "1",
-            "TOKENIZERS_PARALLELISM": "false",
-            "HF_HUB_OFFLINE": "1",
-            "TRL_EXPERIMENTAL_SILENCE": "1",
-        }
-        print(f"{job.arm}, seed {job.seed}", flush=True)
-        subprocess.run(command, check=True, env=os.environ | quiet)
+    if done.exists() and (found := json.loads(done.read_text()))["setting"] == job.setting:
+        return found
+    job.place.mkdir(parents=True, exist_ok=True)
+    told = {"arm": job.arm, "seed": job.seed, "place": str(job.place), "setting": dict(job.setting), "exam": job.exam}
+    command = [sys.executable, "-m", "bench.align_vs_trl", "--job", json.dumps(told), *(["--quick"] if quick else [])]
+    print(f"{job.arm}, seed {job.seed}", flush=True)
+    subprocess.run(command, check=True, env=os.environ | QUIET)
     return json.loads(done.read_text())
 
 
 def best_settings(folder: Path, size: Size, quick: bool, sweep: bool) -> dict[str, Mapping[str, Any]]:
-    """By arm: the setting that has the highest score on world:tune after the budget; the first one where nobody asked."""
+    """By arm: the setting with the largest area under its curve of world:tune over CPU time; the first one where nobody asked."""
     path = folder / "sweep.json"
-    if path.exists():
+    if path.exists() and not sweep:
         return json.loads(path.read_text())
     if not sweep:
         return {arm: settings[0] for arm, settings in SWEEP.items()}
     best: dict[str, Mapping[str, Any]] = {}
     for arm, settings in SWEEP.items():
-        scores: list[float] = []
+        found: list[Mapping[str, Any]] = []
         for number, setting in enumerate(settings[:2] if quick else settings):
-            job = Job(
-                arm=arm, seed=SWEEP_SEED, size=size, place=folder / "sweep" / f"{arm}-{number}", setting=setting, exam="tune"
-            )
-            points = launch(job, quick)["points"]
-            # The area under the curve of score over CPU time: fast is as good as high.
-            scores.append(statistics.fmean(point["tune"] for point in points) - points[-1]["cpu_s"] * 1e-6)
-        best[arm] = settings[scores.index(max(scores))]
+            place = folder / "sweep" / f"{arm}-{number}"
+            found.append(launch(Job(arm=arm, seed=SWEEP_SEED, size=size, place=place, setting=setting, exam="tune"), quick))
+        until = min(run["points"][-1]["cpu_s"] for run in found)
+        best[arm] = max(found, key=lambda run: area(run["points"], until))["setting"]
     path.write_text(json.dumps(best))
     return best
+
+
+def area(points: Sequence[Mapping[str, Any]], until: float) -> float:
+    """Of the last checkpoint's score on world:tune over CPU seconds: who is sooner as high is better, and who is higher as soon."""
+    ends = [min(point["cpu_s"], until) for point in points[1:]] + [until]
+    return sum(point["tune"] * (end - min(point["cpu_s"], until)) for point, end in zip(points, ends, strict=True))
 
 
 def main() -> None:
@@ -389,7 +327,8 @@ def main() -> None:
             place = folder / f"seed-{seed}" / arm.replace(" ", "-")
             job = Job(arm=arm, seed=seed, size=size, place=place, setting=settings.get(arm, {}))
             results.setdefault(arm, {})[seed] = launch(job, given.quick)
-    page = report(results, size, given.reference)
+    chosen = "the best of each sweep" if (folder / "sweep.json").exists() else "the first of each sweep, which was not made"
+    page = report(results, size.targets, given.reference, chosen)
     out = (folder if given.quick else Path("bench/results")) / "align_vs_trl"
     out.with_suffix(".md").write_text(page)
     out.with_suffix(".json").write_text(json.dumps({"size": asdict(size), "results": results}))
