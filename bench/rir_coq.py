@@ -227,20 +227,25 @@ def automation_lines(rows: Sequence[Row], mixture: Sequence[Row]) -> list[str]:
     own = outcomes_of(mixture, lambda row: row["proved"]) if mixture else {}
     body: list[list[object]] = []
     for method in dict.fromkeys(row["method"] for row in rows):
-        each = [row for row in rows if row["method"] == method]
+        every = [row for row in rows if row["method"] == method]
+        each = [row for row in every if row["status"] != "present" or method == UNION]
+        if not each:
+            continue
         found = outcomes_of(each, lambda row: row["proved"])
         pair = compare(own, found)
         claimed = sum(row["status"] == "proved" and not row["proved"] for row in each)
         ended = [sum(row["status"] == status for row in each) for status in ("timeout", "refused")]
         tested = [difference_cell(pair), f"{pair.only_a} : {pair.only_b}", f"{pair.p:.2g}"] if pair else ["–"] * 3
-        seconds = fmean(row["seconds"] for row in each)
-        body.append([method, sum(row["proved"] for row in each), shown(share(found)), f"{seconds:.2f}", *ended, claimed, *tested])
-    head = ["tactic", "proved", "%", "mean seconds", "timeouts", "not to be loaded", "refused by the audit"]
+        seconds = f"{fmean(row['seconds'] for row in each):.2f}"
+        body.append(
+            [method, len(each), sum(row["proved"] for row in each), shown(share(found)), seconds, *ended, claimed, *tested]
+        )
+    head = ["tactic", "tried at", "proved", "%", "mean seconds", "timeouts", "not to be loaded", "refused by the audit"]
     gone = f" Not installed here: {', '.join(missing())}." if missing() else ""
     return [
         *("", "## Coq's automation: one tactic after `intros` on the statement", ""),
         f"At most {LIMIT_S} s each. *{UNION}*: one after the other, in this order, until one proves it. The mixture's searches are those "
-        f"of seed 0 to their end.{gone}",
+        f"of seed 0 to their end. Not tried: a tactic that looks for lemmas where what it loads has the theorem itself.{gone}",
         *("", *table([*head, "mixture minus it", "only one", "p"], body)),
     ]
 
