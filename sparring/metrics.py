@@ -30,7 +30,9 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def complexity(tasks: Sequence[Task]) -> float | None:
     """Mean depth of the tasks where their world knows it, otherwise mean number of words."""
-    return _mean([float(task.meta.get("depth", len(task.text.split()))) for task in tasks])
+    depths = (task.meta.get("depth") for task in tasks)  # or whatever a column of that name holds
+    known = [depth if isinstance(depth, int | float) and not isinstance(depth, bool) else None for depth in depths]
+    return _mean([len(task.text.split()) if depth is None else float(depth) for task, depth in zip(tasks, known, strict=True)])
 
 
 def distinct_pairs(texts: Iterable[str]) -> float | None:
@@ -88,7 +90,7 @@ def proposal_metrics(proposals: Sequence[Task]) -> Row:
     return {
         "accepted": len(accepted),
         "rejected": dict(sorted(rejected.items())),
-        "operators": dict(sorted(Counter(task.meta.get("operator", "none") for task in accepted).items())),
+        "operators": dict(sorted(Counter(str(task.meta.get("operator", "none")) for task in accepted).items())),
         "distinct": distinct_pairs(task.text for task in accepted),
         "complexity": complexity(accepted),
     }

@@ -12,6 +12,7 @@ from typing import Any
 
 from sparring import rundir
 from sparring.config import AlignRecipe, Recipe, Watch
+from sparring.data import prompt_of
 from sparring.errors import SparringError
 from sparring.game import Engine
 from sparring.records import BOUTS
@@ -32,13 +33,18 @@ def measure_divergence(run: RunDir, number: int, engine: Engine) -> None:
     if path.exists():
         return
     bouts = run.read_round(number, "probe", BOUTS) or []
-    samples = [(b.task.text, a.samples[-1]) for b in bouts for a in b.attempts if a.samples and a.samples[-1].logprobs]
+    samples = [(prompt_of(b.task), a.samples[-1]) for b in bouts for a in b.attempts if a.samples and a.samples[-1].logprobs]
     samples = [(prompt, sample) for prompt, sample in samples if sample.finish == "stop" and sample.text][:MOST_ANSWERS]
     gaps: list[float] = []
     if samples:
         with engine.serve(run.root / round_name(0) / "policy") as first:
             scores = first.score([(prompt, sample.text) for prompt, sample in samples], role="solver")
-        gaps = [sum(sample.logprobs[: score.tokens]) - score.logprob for (_, sample), score in zip(samples, scores, strict=True)]
+        # Answers that were written with other tokens than their text is read with cannot be compared; the last one ends the turn.
+        gaps = [
+            sum(sample.logprobs[: score.tokens]) - score.logprob
+            for (_, sample), score in zip(samples, scores, strict=True)
+            if score.tokens in (len(sample.logprobs) - 1, len(sample.logprobs))
+        ]
     commit_text(path, json.dumps({"nats": sum(gaps) / len(gaps) if gaps else None, "answers": len(gaps)}))
 
 
@@ -52,6 +58,10 @@ def oversee(recipe: Recipe, rows: Sequence[Row], watch: rundir.Watch) -> None:
     """Says what is over its threshold after the last of ``rows``; SparringError where that is to stop the run."""
     if not isinstance(recipe, AlignRecipe):
         return
+    if recipe.watch.kl and len(rows) > 1 and rows[-1].get("divergence") is None:
+        watch.note(
+            "warning: watch.kl compares nothing: the solver's answers came without log-probs, or as other tokens than their text has"
+        )
     for alarm in alarms(rows, recipe.watch):
         if recipe.watch.action == "stop":
             raise SparringError(f"stopped after round {rows[-1]['round']}: {alarm}; raise the threshold and resume, or end here")

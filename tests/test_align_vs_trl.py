@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from bench.align_vs_trl import SWEEP, TRAINERS, Clock, Size, points_of_run, ratio_cell, report, time_to
+from bench.align_report import ratio_cell, report, time_to
+from bench.align_vs_trl import SWEEP, TRAINERS, Clock, Size, area, points_of_run
 
 
 def run(*points: tuple[float, float]) -> dict[str, Any]:
@@ -34,10 +35,18 @@ def test_a_ratio_is_over_seeds_and_a_bound_where_the_other_never_gets_there() ->
 
 
 def test_the_page_has_every_arm_and_target() -> None:
-    size = Size(targets=(0.4, 0.5))
-    page = report({"sparring": {0: run((0.0, 0.1), (2.0, 0.6))}, "pipeline": {0: run((0.0, 0.1), (5.0, 0.45))}}, size)
+    runs = {"sparring": {0: run((0.0, 0.1), (2.0, 0.6))}, "pipeline": {0: run((0.0, 0.1), (5.0, 0.45))}}
+    page = report(runs, (0.4, 0.5), "sparring", "drawn")
+    assert "Settings of TRL's trainers: drawn." in page
     assert page.count("| pipeline | 1 | 1 | 5.0 | 10.0 | 2.50") == 1
     assert page.count("| pipeline | 1 | 0 | not reached | not reached | at least 2.50") == 1
+
+
+def test_a_setting_is_as_good_as_the_area_under_its_scores() -> None:
+    points = [{"cpu_s": cpu, "tune": score} for cpu, score in ((0, 0.125), (8, 0.5), (24, 0.625))]
+    assert area(points, 8) == 1.0
+    assert area(points, 16) == 1.0 + 8 * 0.5
+    assert area(points, 40) == 1.0 + 16 * 0.5 + 16 * 0.625
 
 
 def test_the_clock_stands_still_in_a_pause() -> None:

@@ -31,6 +31,7 @@ def test_advantages_worked_out_by_hand():
     assert leave_one_out([1, 2, 1, 4]) == pytest.approx([1 - 7 / 3, 0, 1 - 7 / 3, 4 - 4 / 3])
     assert standardised([1, 2, 1, 4]) == pytest.approx([value / (math.sqrt(2) + 1e-4) for value in (-1, 0, -1, 2)])
     assert sides([1, 2, 1, 4]) == [-1, 0, -1, 1]
+    assert sides([0.3, 0.1, 0.2]) == [1, -1, 0], "the mean is not 0.2 to the last bit"
 
 
 @given(scores=scores)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -193,8 +194,15 @@ def test_the_model_is_asked_as_the_recipe_says():
 
 def test_generations_go_on_from_round_to_round():
     probe = [bout_of("one", generation=4, operator="deepen")]
-    found = Evolver(ALL, ModelRewriter(ALL), anything).propose(probe, Recorder(and_more), 0)
+    evolved = [replace(bout, task=replace(bout.task, parent="0123")) for bout in probe]
+    found = Evolver(ALL, ModelRewriter(ALL), anything).propose(evolved, Recorder(and_more), 0)
     assert [task.meta["generation"] for task in found] == [5, 6, 7, 8]
+
+
+def test_a_users_own_column_named_generation_is_no_generation():
+    probe = [bout_of("one", generation="The dog barks.")]
+    found = Evolver(ALL, ModelRewriter(ALL), anything).propose(probe, Recorder(and_more), 0)
+    assert [task.meta["generation"] for task in found] == [1, 2, 3, 4]
 
 
 def test_the_reader_tells_what_a_judge_needs_and_the_parents_score_stays_with_the_parent():

@@ -110,6 +110,9 @@ def test_long_prompts_are_counted_aloud(tmp_path: Path):
     how, notes = recipe(data={"prompts": str(path), "per_round": 2, "read": ""}, policy=policy), Notes()
     assert [task.text for task in prompt_readers(how, None, notes)["human"]()] == ["w1 w2", "w4 w5"]
     assert notes.said == ["data.prompts: 1 prompts over 20 tokens, 0 cut and 1 left out"]
+    how = recipe(data={"prompts": str(path), "read": "", "evals": {"mine": str(path)}}, policy=policy)
+    assert [task.text for task in eval_readers(how, None, notes)["mine"]()] == ["w1 w2", "w4 w5"]
+    assert notes.said[1:] == ["data.evals.mine: 1 prompts over 20 tokens, 0 cut and 1 left out"]
 
 
 def test_an_answer_takes_its_room_from_the_prompts(tmp_path: Path):
@@ -122,6 +125,12 @@ def test_an_answer_takes_its_room_from_the_prompts(tmp_path: Path):
     how = how.model_copy(update={"solver": how.solver.model_copy(update={"max_new_tokens": 40})})
     assert [task.text for task in prompt_readers(how, None, notes)["human"]()] == ["w1 w2"]
     assert notes.said == ["data.prompts: 1 prompts over 24 tokens, 0 cut and 1 left out"]
+
+
+def test_the_other_columns_of_a_data_set_stay_with_its_prompts(tmp_path: Path):
+    (tmp_path / "train.jsonl").write_text('{"question": "1 + 1?", "answer": "2", "prompt": "another"}\n')
+    [row] = read_source(f"hub:{tmp_path}?column=question", None, "data.prompts")
+    assert (row.text, row.meta) == ("1 + 1?", {"answer": "2"})
 
 
 def test_a_data_set_of_the_hub_is_read_by_its_column(tmp_path: Path):

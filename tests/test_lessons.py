@@ -77,6 +77,23 @@ def test_a_broken_attempt_is_not_taught_whatever_its_score():
     assert best_against_worst(Bout(task=bout.task, attempts=(broken, no_call, bout.attempts[2]), verdicts=bout.verdicts)) is None
 
 
+def test_the_prompt_is_what_the_solver_was_shown():
+    bout = bout_of([0.0, 1.0], "Who won?")
+    shown = Bout(task=make_task("Who won?", context="A report."), attempts=bout.attempts, verdicts=bout.verdicts)
+    pair = best_against_worst(shown)
+    assert pair is not None
+    assert pair.prompt == "A report.\n\nWho won?"
+
+
+def test_an_answer_whose_tokens_all_went_into_hidden_thoughts_is_not_taught():
+    """Nothing of it can be taught, and a mean over its tokens is no number. An empty answer that ended by itself has its end."""
+    bout = bout_of([0.0, 1.0])
+    for finish, is_taught in (("length", False), ("stop", True)):
+        empty = Attempt(answer="", samples=(Sample(role="solver", text="", finish=finish),))
+        pair = best_against_worst(Bout(task=bout.task, attempts=(empty, bout.attempts[1]), verdicts=bout.verdicts))
+        assert (pair is not None) == is_taught
+
+
 def test_a_pair_says_where_it_comes_from():
     bout = bout_of([0.0, 1.0], text="Reverse the word stone.")
     assert pairs_of([bout, bout_of([1.0, 1.0])], created=True) == [

@@ -13,7 +13,16 @@ from rich.console import Console
 from sparring.config import Evaluation
 from sparring.console import Row, make_console, print_evolutions, print_rounds
 from sparring.game import Attempt, Bout, Demo, Pair, Sample, Task, Verdict, make_task
-from sparring.metrics import Evolution, bout_metrics, eval_metrics, evolutions, lesson_metrics, proposal_metrics, round_metrics
+from sparring.metrics import (
+    Evolution,
+    bout_metrics,
+    complexity,
+    eval_metrics,
+    evolutions,
+    lesson_metrics,
+    proposal_metrics,
+    round_metrics,
+)
 from sparring.records import BOUTS, LESSONS, TASKS
 from sparring.rundir import RunDir
 
@@ -34,6 +43,12 @@ def bout(task: Task, *scores: float | str, tokens: int = 4) -> Bout:
             for score in scores
         ),
     )
+
+
+def test_a_column_of_ones_own_named_depth_is_no_depth():
+    tasks = [make_task("one two three", meta={"depth": depth}) for depth in ("deep", None, True, [1])]
+    assert complexity(tasks) == 3
+    assert complexity([*tasks[:1], HUMAN]) == 2
 
 
 def test_scores_faults_and_ties():

@@ -95,8 +95,10 @@ def test_divergence_is_measured_once_on_the_probes_own_log_probs(tmp_path: Path)
     def sample(text: str, *logprobs: float, finish: str = "stop") -> Sample:
         return Sample(role="solver", text=text, token_ids=tuple(range(len(logprobs))), logprobs=logprobs, finish=finish)
 
-    # The end token is no part of the score: -0.5 + 1 and -0.25 - 0.25 + 2 nats; what was cut off and what has no log-probs do not count.
+    # The end token is no part of the score: -0.5 + 1 and -0.25 - 0.25 + 2 nats; what was cut off, what has no log-probs and what was
+    # written with more tokens than its text is read with do not count.
     samples = [sample("a", -0.5, -9.0), sample("a b", -0.25, -0.25, -9.0), sample("a b c", -1.0, finish="length"), sample("a")]
+    samples.append(sample("a b", -0.25, -0.25, -0.25, -9.0))
     bout = Bout(
         task=make_task("x"),
         attempts=tuple(Attempt(answer=s.text, samples=(s,)) for s in samples),

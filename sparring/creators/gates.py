@@ -84,7 +84,7 @@ class Gates:
 
     def _judge(self, parent: Task, draft: Draft, *gates: Novel) -> Task:
         text = draft.text.strip()
-        lineage = {**draft.lineage, "generation": int(parent.meta.get("generation", 0)) + 1}
+        lineage = {**draft.lineage, "generation": _generation(parent) + 1}
         meta = self._meta(parent, draft)
         if isinstance(meta, str):
             return make_task(text, context=parent.context, parent=parent.id, draft=draft.sample, rejected=meta, meta=lineage)
@@ -111,3 +111,8 @@ class Gates:
             return self.read(text)
         except Exception as error:  # a reader is somebody's code and a draft is anything: one draft must not end the run
             return f"the reader broke: {type(error).__name__}"
+
+
+def _generation(task: Task) -> int:
+    """0 for a prompt that nobody evolved: a column of that name is its user's."""
+    return int(task.meta["generation"]) if task.parent else 0

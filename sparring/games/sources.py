@@ -59,7 +59,8 @@ def _read_hub(source: str, read: Read | None, key: str) -> list[Task]:
     tasks: dict[str, Task] = {}
     for number, row in enumerate(rows, 1):
         given: Any = row
-        found = task_of_row({"text": given[column]} if column else given, read, f"{source}, row {number}")
+        row = {**{k: v for k, v in given.items() if k not in (column, "prompt")}, "text": given[column]} if column else given
+        found = task_of_row(row, read, f"{source}, row {number}")
         tasks.setdefault(found.id, found)
     if not tasks:
         raise SparringError(f"{key} = {source!r} has no rows")
@@ -131,7 +132,7 @@ def prompt_readers(recipe: AlignRecipe, read: Read | None, watch: Watch) -> dict
 def eval_readers(recipe: AlignRecipe, read: Read | None, watch: Watch) -> dict[str, Callable[[], list[Task]]]:
     """The evaluation sets of the recipe, and the prompts that are held out."""
     readers: dict[str, Callable[[], list[Task]]] = {
-        name: lambda source=source, key=f"data.evals.{name}": read_source(source, read, key)
+        name: lambda source=source, key=f"data.evals.{name}": fitting(read_source(source, read, key), recipe, key, watch)
         for name, source in recipe.data.evals.items()
     }
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from sparring.config import Loss
+from sparring.data import prompt_of
 from sparring.game import Bout, Credit
 from sparring.learners.lessons import judged
 
@@ -45,7 +46,8 @@ def standardised(scores: Sequence[float]) -> list[float]:
 
 def sides(scores: Sequence[float]) -> list[float]:
     """1 for a score above the mean, -1 for one below it, 0 for one on it: all that KTO wants to know."""
-    return [math.copysign(1.0, value) if value else 0.0 for value in over_mean(scores)]
+    close = 1e-9 * (max(scores) - min(scores))  # of rounding
+    return [math.copysign(1.0, value) if abs(value) > close else 0.0 for value in over_mean(scores)]
 
 
 ADVANTAGES: Mapping[Loss, Advantages] = {
@@ -69,7 +71,7 @@ def credit_group(bout: Bout, advantages: Advantages, min_margin: float = 0.0, cr
         return ()
     values = zip(answers, advantages(scores), strict=True)
     return tuple(
-        Credit(task=bout.task.id, prompt=bout.task.text, completion=attempt.samples[-1], advantage=value, created=created)
+        Credit(task=bout.task.id, prompt=prompt_of(bout.task), completion=attempt.samples[-1], advantage=value, created=created)
         for (attempt, _), value in values
         if math.isfinite(value)
     )

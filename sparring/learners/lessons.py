@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import TypeVar
 
+from sparring.data import prompt_of
 from sparring.errors import SparringError
-from sparring.game import Attempt, Bout, Pair, Verdict, stable_hash
+from sparring.game import Attempt, Bout, Pair, Sample, Verdict, stable_hash
 
 T = TypeVar("T")
 
@@ -21,8 +22,14 @@ def judged(bout: Bout) -> list[tuple[Attempt, Verdict]]:
     return [
         (attempt, verdict)
         for attempt, verdict in zip(bout.attempts, bout.verdicts, strict=True)
-        if attempt.samples and attempt.fault is None and verdict.fault is None and math.isfinite(verdict.score)
+        if attempt.fault is None and verdict.fault is None and math.isfinite(verdict.score)
+        if attempt.samples and _has_tokens(attempt.samples[-1])
     ]
+
+
+def _has_tokens(sample: Sample) -> bool:
+    """A server may have spent all tokens on thoughts that it keeps to itself: nothing is left, not even an end, to be taught."""
+    return bool(sample.token_ids or sample.text) or sample.finish != "length"
 
 
 def win_rates(scores: Sequence[float]) -> list[float]:
@@ -65,7 +72,7 @@ def best_against_worst(bout: Bout, min_margin: float = 0.0, created: bool = Fals
     rates = wins(scores) if wins else None
     return Pair(
         task=bout.task.id,
-        prompt=bout.task.text,
+        prompt=prompt_of(bout.task),
         chosen=answers[best][0].samples[-1],
         rejected=answers[worst][0].samples[-1],
         margin=margin,
