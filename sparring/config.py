@@ -9,7 +9,7 @@ from __future__ import annotations
 # Records are frozen, so a recipe may narrow a section that every recipe has.
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -75,11 +75,21 @@ class Endpoint(Record):
     usd_per_million_prompt: NonNegative = 0.0
     usd_per_million_completion: NonNegative = 0.0
     budget_usd: NonNegative = 0.0
-    """Money that a run may spend here, all its processes together; 0: no limit."""
+    """Money that a run may spend here, all its processes together, by the two prices above; 0: no limit."""
     budget_tokens: Annotated[int, Field(ge=0)] = 0
     """Prompt and completion tokens together; 0: no limit."""
     extra: dict[str, Any] = {}
     """Further fields of the request's body, as {top_k = 20}."""
+
+    @field_validator("budget_usd")
+    @classmethod
+    def _needs_a_price(cls, value: float, info: ValidationInfo) -> float:
+        if value and not info.data.get("usd_per_million_prompt") and not info.data.get("usd_per_million_completion"):
+            raise ValueError(
+                "limits nothing as long as nothing has a price; set usd_per_million_prompt and usd_per_million_completion of this "
+                "endpoint, or limit budget_tokens in place of budget_usd"
+            )
+        return value
 
 
 class Policy(Record):

@@ -12,16 +12,16 @@ from pathlib import Path
 
 from sparring.config import AlignRecipe, Endpoint, Evaluation, Policy, Recipe
 from sparring.data import load_function
-from sparring.engines import Local
+from sparring.engines import Forgiving, Local
 from sparring.errors import SparringError
-from sparring.evals.alpaca import AlpacaEval
+from sparring.evals.alpaca import AlpacaEval, check_likelihoods
 from sparring.evals.answers import own_answers, read_answers
 from sparring.evals.arena_hard import ArenaHard
 from sparring.evals.embedded import Judged, row_of
 from sparring.evals.embedded import report as report_judged
 from sparring.evals.length_control import read_gamed
 from sparring.evals.mt_bench import MTBench
-from sparring.evals.players import Forgiving, Player, Price, Seated, Stage, Store, fingerprint_folder
+from sparring.evals.players import Player, Price, Seated, Stage, Store, fingerprint_folder
 from sparring.evals.prompt_scores import PromptScores
 from sparring.evals.questions import find_file, read_questions, with_references
 from sparring.evals.suite import Players, Question, Result, Row, Seat, Suite, run
@@ -205,6 +205,8 @@ def evaluate_suite(asked: Asked, watch: Watch, tell: Callable[[str], None]) -> R
     """Plays a suite: says what it may cost, asks for what is not kept yet, says what came of it and what it did cost."""
     if asked.suite not in SUITES:
         raise SparringError(f"--suite = {asked.suite!r}: there is no such suite; there are {', '.join(SUITES)}")
+    if asked.weighted and asked.suite != "alpaca-eval":
+        raise SparringError(f"--weighted: {asked.suite} has no two letters to weigh; leave it out, or play --suite alpaca-eval")
     defaults = () if asked.suite.startswith("world:") else DEFAULTS
     recipe = _recipe(_base(asked.model), (*defaults, *asked.overrides), Path(asked.model))
     cache = asked.cache or Path(recipe.run.folder).expanduser() / "evals"
@@ -213,12 +215,14 @@ def evaluate_suite(asked: Asked, watch: Watch, tell: Callable[[str], None]) -> R
         store = stack.enter_context(closing(Store(cache / "answers.sqlite")))
         stage = stack.enter_context(closing(Stage()))
         seats = {seat: _seat(seat, asked, suite, recipe, cache) for seat in suite.seats}
-        planned = {seat: Player(seated, store, stage).planned() for seat, seated in seats.items()}
+        players = {seat: Player(seated, store, stage, watch) for seat, seated in seats.items()}
+        if asked.weighted:
+            _check_weighted(players["judge"])
+        planned = {seat: player.planned() for seat, player in players.items()}
         tell(f"{suite.name}: {len(suite.questions)} questions; still to be asked:")
         suite.play(_players(planned))
         for seat, plan in planned.items():
             tell(plan.spent.planned_line(f"{seat} {plan.seated.name}", plan.seated.price))
-        players = {seat: Player(seated, store, stage, watch) for seat, seated in seats.items()}
         result = run(suite, _players(players), recipe.evaluation)
     if asked.out is not None:
         write_rows(asked.out, result.rows)
@@ -269,6 +273,12 @@ def _seat(seat: Seat, asked: Asked, suite: Suite, recipe: AlignRecipe, cache: Pa
     folder = _policy(spec, f"--{seat}")
     name = f"{fingerprint_folder(folder)} {recipe.policy.dtype} {recipe.policy.chat_template}"
     return Seated(name=spec, fingerprint=name, enter=partial(_local, folder, recipe.policy))
+
+
+def _check_weighted(judge: Player) -> None:
+    """Before answers are paid for that cannot be judged. A checkpoint can always say what it finds likely."""
+    if judge.seated.billed or judge.seated.free:
+        check_likelihoods(judge)
 
 
 def _always(model: Model) -> Callable[[], AbstractContextManager[Model]]:

@@ -23,6 +23,7 @@ from sparring.models import asking
 from sparring.models.asking import Serving
 from sparring.models.ledger import FILE, Budget, Ledger, Usage
 from sparring.models.openai import OpenAIModel
+from sparring.recipe import parse_recipe
 from sparring.solvers.respond import Responder
 from tests import hostile
 from tests.asked import HOW, KEY, ask, endpoint, fails
@@ -230,6 +231,65 @@ def test_a_server_that_answers_nothing_is_an_error_and_no_batch_of_faults():
             ask(OpenAIModel(endpoint(server.url, retries=0)), *map(str, range(40)))
 
 
+FILTERED = {
+    "a finish_reason": Play(body={"choices": [{"index": 0, "finish_reason": "content_filter", "message": {"content": ""}}]}),
+    "a 400": Play(status=400, body={"error": {"message": "The prompt triggered our policy.", "code": "content_filter"}}),
+}
+TOO_LONG = Play(status=400, body={"error": {"message": "maximum context length is 10 tokens"}})
+
+
+def for_bad(play: Play) -> hostile.Script:
+    return lambda asked: play if asked.body["messages"][-1]["content"].startswith("bad") else honest(asked)
+
+
+@pytest.mark.parametrize("play", FILTERED.values(), ids=FILTERED)
+def test_a_filter_says_nothing_of_the_server(play: Play):
+    with hostile.hostile(for_bad(play)) as server:
+        model = OpenAIModel(endpoint(server.url))
+        found = ask(model, *(f"bad {k}" for k in range(20)))
+        assert all("filter" in fault for (fault,) in found)
+        assert len(server.asked) == 20, "asking again would not help"
+
+
+@pytest.mark.parametrize("play", [*FILTERED.values(), TOO_LONG], ids=[*FILTERED, "too long"])
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_refused_prompt_is_a_fault_also_when_all_others_are_known(play: Play, n: int, tmp_path: Path):
+    """A killed run that goes on, its last shard, and a second evaluation ask for nothing but what was refused."""
+    how = replace(HOW, n=n)
+    with hostile.hostile(for_bad(play)) as server:
+        for prompts in (["a", "b", "bad"], ["a", "b", "bad"], ["bad"], [f"bad {k}" for k in range(20)]):
+            found = ask(OpenAIModel(endpoint(server.url), Ledger(tmp_path)), *prompts, how=how)
+            bad = [group for prompt, group in zip(prompts, found, strict=True) if prompt.startswith("bad")]
+            assert all(fault.startswith(("status 400", "the server's content filter")) for group in bad for fault in group)
+            assert found[: -len(bad)] == [[f"{prompt} {k}" for k in range(n)] for prompt in prompts[: -len(bad)]]
+
+
+def test_a_broken_prompt_is_a_fault_also_when_all_others_are_known(tmp_path: Path):
+    with hostile.hostile(for_bad(Play(status=500, body=b"oh"))) as server:
+        for _ in range(2):
+            model = OpenAIModel(endpoint(server.url, retries=0), Ledger(tmp_path))
+            assert ask(model, "a", "bad") == [["a 0"], ["status 500: oh"]]
+
+
+def test_a_refused_prompt_counts_once_however_many_answers_are_asked_for():
+    def script(asked: Asked) -> Play:
+        if "n" in asked.body:
+            return Play(status=400, body={"error": {"message": "'n' : number must be at most 1"}})
+        return for_bad(TOO_LONG)(asked)
+
+    with hostile.hostile(script) as server:
+        found = ask(OpenAIModel(endpoint(server.url, concurrency=1)), "bad", "a", how=replace(HOW, n=10))
+    assert found[1] == ["a 0"] * 10
+    assert all("maximum context" in fault for fault in found[0])
+
+
+def test_a_server_that_has_never_answered_and_refuses_everything_is_an_error():
+    with hostile.hostile(lambda asked: TOO_LONG) as server:
+        with pytest.raises(SparringError, match=r"answers nothing: status 400: .*maximum context.*mend model"):
+            ask(OpenAIModel(endpoint(server.url, concurrency=1)), *map(str, range(40)))
+        assert len(server.asked) == 8
+
+
 def test_what_is_under_way_is_kept_when_a_call_ends():
     def script(asked: Asked) -> Play:
         if asked.body["messages"][-1]["content"] == "bad":
@@ -303,6 +363,14 @@ def test_a_budget_in_money_counts_what_the_server_says(tmp_path: Path):
         with pytest.raises(SparringError, match=r"of 0.5 dollars are spent.*raise budget_usd"):
             ask(model, *map(str, range(20)))
         assert model.usage().usd <= 0.5
+
+
+def test_a_budget_in_money_needs_a_price():
+    with pytest.raises(SparringError, match=r"judge\.endpoint\.budget_usd = 5.0 limits nothing.*usd_per_million_completion"):
+        parse_recipe({"judge": {"endpoint": {"budget_usd": 5.0}}})
+    parse_recipe({"judge": {"endpoint": {"budget_usd": 5.0, "usd_per_million_completion": 1.0}}})
+    with pytest.raises(SparringError, match=r"watch\.judges.*budget_usd"):
+        parse_recipe({"watch": {"judges": [{"kind": "rubric", "endpoint": {"budget_usd": 5.0}}]}})
 
 
 def test_answers_of_no_use_are_paid_for_too():

@@ -46,7 +46,11 @@ class Handler(BaseHTTPRequestHandler):
         assert isinstance(self.server, Server)
         self.server.requests.append(asked)
         text = judgement(asked["messages"][-1]["content"])
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        finish = "content_filter" if "withhold" in asked["messages"][-1]["content"] else "stop"
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}
+        if "top_logprobs" in asked and asked["model"] != "mute":
+            likely, other = {"token": text, "logprob": -0.5}, {"token": "mM".replace(text, ""), "logprob": -2.5}
+            choice["logprobs"] = {"content": [{**likely, "top_logprobs": [likely, other]}]}
         usage = {"prompt_tokens": 7, "completion_tokens": 3}
         self.reply({"model": asked["model"], "choices": [choice], "usage": usage})
 
@@ -140,6 +144,63 @@ def test_alpaca_eval_with_the_baseline_of_its_file(server: Server):
     assert "baseline gpt-4" in text
     assert {request["model"] for request in server.requests} == {"other"}
     assert len(server.requests) == 12
+
+
+def alpaca(server: Server, answers: list[str], **changes: Any) -> tuple[Result, str]:
+    """A weighted evaluation of ready answers; the baseline's are in the file of questions."""
+    rows = [{"instruction": f"w{n}", "output": "so so", "generator": "gpt-4"} for n in range(len(answers))]
+    Path("alpaca.json").write_text(json.dumps(rows), encoding="utf-8")
+    mine = [{**row, "output": text} for row, text in zip(rows, answers, strict=True)]
+    Path("mine.json").write_text(json.dumps(mine), encoding="utf-8")
+    asked = {"suite": "alpaca-eval", "model": "mine.json", "judge": server.url, "questions": "alpaca.json", "weighted": True}
+    return play(**{**asked, "overrides": FEW, **changes})
+
+
+def test_a_served_judge_weighs_by_its_first_tokens(server: Server):
+    # Two nats between the letters, in both orders: sigmoid(2) for the good answer.
+    result, text = alpaca(server, ["good"] * 5 + ["withhold this"])
+    assert result.figures["win_rate"] == pytest.approx(100 * 0.880797, abs=1e-3)
+    assert [row.fault for row in result.rows] == [None] * 5 + ["no answer from the judge"]
+    assert re.search(r"judge judge-7b +12 calls, up to about \d+ tokens in, up to 12 out", text), "one for each prompt"
+    assert len(server.requests) == 13, "and one beforehand"
+    assert "judge judge-7b                   13 calls, 91 tokens in, 39 out" in text
+    again, _ = alpaca(server, ["good"] * 5 + ["withhold this"])
+    assert again == result
+    assert len(server.requests) == 15, "what was withheld is asked for again, nothing else"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"judge": "#mute"}, "its answer has no top_logprobs"),
+        ({"overrides": (*FEW, "--judge.endpoint.api=completions")}, "need the tokenizer of its model"),
+        ({"judge": "mine.json"}, "holds answers and cannot say how likely a text is"),
+        ({"suite": "mt-bench"}, "--weighted: mt-bench has no two letters"),
+    ],
+    ids=["no log-probs", "no chat", "a file", "another suite"],
+)
+def test_a_judge_who_cannot_weigh_is_refused_before_anything_is_paid(server: Server, changes: dict[str, Any], told: str):
+    if changes.get("judge", "").startswith("#"):
+        changes = {**changes, "judge": server.url + changes["judge"]}
+    with pytest.raises(SparringError, match=re.escape(told)):
+        alpaca(server, ["good"] * 3, **{"model": f"{server.url}#player", **changes})
+    assert "player" not in {request["model"] for request in server.requests}
+
+
+def test_a_judgement_that_is_withheld_is_the_same_fault_in_the_next_evaluation(server: Server):
+    asked = {
+        "suite": "arena-hard",
+        "model": answers("mine.jsonl", ["good"] * 5 + ["withhold this"]),
+        "baseline": answers("theirs.jsonl", ["so so"] * 6),
+        "judge": server.url,
+        "questions": questions(6),
+        "overrides": FEW,
+    }
+    first, _ = play(**asked)
+    assert [row.fault is None for row in first.rows] == [True] * 5 + [False]
+    again, _ = play(**asked)
+    assert again == first
+    assert len(server.requests) == 14
 
 
 def test_mt_bench_of_a_local_checkpoint(server: Server):

@@ -13,13 +13,14 @@ import pytest
 
 from sparring.config import Evaluation
 from sparring.conversation import Conversation
+from sparring.engines import Forgiving
 from sparring.errors import SparringError
 from sparring.evals.alpaca import AlpacaEval
 from sparring.evals.arena_hard import ArenaHard, votes
 from sparring.evals.embedded import Judged
 from sparring.evals.mt_bench import MTBench, read_rating
 from sparring.evals.pairwise import read_verdict
-from sparring.evals.players import CHUNK, Forgiving, Player, Price, Seated, Spent, Stage, Store
+from sparring.evals.players import CHUNK, Player, Price, Seated, Spent, Stage, Store
 from sparring.evals.prompt_scores import PromptScores
 from sparring.evals.suite import Players, Question, Result, Suite, greedy, run
 from sparring.evals.templates import compare_prompt, rate_prompt
@@ -497,6 +498,19 @@ def test_a_refused_prompt_is_one_without_an_answer():
     found = Forgiving(Refusing()).sample(prompts, greedy(4), role="judge", seed=0)
     assert [group[0].text for group in found] == ["A", "B", "", "C", ""]
     assert [group[0].fault for group in found] == [None, None, "too long", None, "too long"]
+
+
+def test_a_model_that_refuses_whatever_it_is_asked_is_no_matter_of_prompts():
+    class Broken:
+        def sample(self, prompts: Sequence[str], how: Sampling, *, role: str, seed: int) -> list[list[Sample]]:
+            raise SparringError("no chat template")
+
+        def score(self, pairs: Sequence[tuple[str, str]], *, role: str) -> list[Scored]:
+            return []
+
+    for prompts in (["a"], ["a", "b", "c"], []):
+        with pytest.raises(SparringError, match="no chat template"):
+            Forgiving(Broken()).sample(prompts, greedy(4), role="judge", seed=0)
 
 
 def test_one_model_is_held_at_a_time():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,8 +20,9 @@ from sparring.game import Sampling, Scored
 from sparring.models import asking
 from sparring.models.answers import Answer, read_answer
 from sparring.models.asking import Serving
-from sparring.models.ledger import Ledger
+from sparring.models.ledger import Ledger, Usage
 from sparring.models.openai import OpenAIModel
+from sparring.models.refusals import refused_field
 from sparring.models.transport import Trouble, read_json
 from tests import hostile
 from tests.asked import HOW, ask, endpoint
@@ -191,6 +194,120 @@ def test_a_stop_text_that_breaks_the_server_is_applied_here():
         assert ["stop" in one.body for one in server.asked] == [True, True, False, False]
 
 
+PROMPT_ALONE = "This model's maximum context length is 40 tokens. However, you\nrequested 50.\n\nPlease stop at fewer."
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"error": {"message": PROMPT_ALONE, "type": "invalid_request_error", "param": "messages", "code": "too_long"}},
+        {"detail": [{"loc": ["body", "messages"], "msg": "too long", "input": {"n": 2, "seed": 7}}]},
+    ],
+    ids=["escapes", "an echo of the request"],
+)
+def test_what_is_wrong_with_a_prompt_is_no_habit_of_the_server(said: hostile.Body):
+    def script(asked: Asked) -> Play:
+        return Play(status=400, body=said) if asked.body["messages"][-1]["content"] == "long" else honest(asked)
+
+    with hostile.hostile(script) as server:
+        ledger = Ledger()
+        model, how = OpenAIModel(endpoint(server.url, concurrency=1), ledger), replace(HOW, n=2)
+        assert ask(model, "a", how=how) == [["a 0", "a 1"]]
+        long = ask(model, "long", how=how)[0]
+        assert all("status 400" in fault and "\\n" not in fault for fault in long)
+        assert ledger.habits(f"{server.url} tiny") == frozenset()
+        before = len(server.asked)
+        ask(model, "b", how=how)
+        assert [(one.body["n"], "seed" in one.body) for one in server.asked[before:]] == [(2, True)]
+
+
+REFUSALS = {
+    "OpenAI": ("logprobs", "Unsupported parameter: 'logprobs' is not supported with this model."),
+    "Gemini": ("seed", 'Invalid JSON payload received. Unknown name "seed": Cannot find field.'),
+    "Groq": ("n", "'n' : number must be at most 1"),
+    "vLLM": ("n", "n must be 1 when using greedy sampling, got 2."),
+    "NextChat": ("top_p", "Unsupported parameter: top_p"),
+    "Anthropic": ("top_p", "`temperature` and `top_p` cannot both be specified for this model."),
+    "Mistral": ("seed", '{"detail":[{"type":"extra_forbidden","loc":["body","seed"],"msg":"Extra inputs are not permitted"}]}'),
+    "transformers": ("stop", "Unexpected fields in the request: {'stop'}"),
+    "llama.cpp": ("n", "Only one completion choice is allowed"),
+    "of a prompt": (
+        None,
+        "This model's maximum context length is 40 tokens, you requested 50; the seed of the trouble is its n th word",
+    ),
+    "of a value": (None, "Unsupported value: 'temperature' does not support 0.2 with this model."),
+}
+
+
+@pytest.mark.parametrize(("field", "said"), REFUSALS.values(), ids=REFUSALS)
+def test_servers_name_what_they_refuse_in_many_ways(field: str | None, said: str):
+    body = {"n": 2, "seed": 1, "stop": ["x"], "logprobs": True, "top_p": 1.0, "messages": []}
+    assert refused_field(body, set(), said, set()) == field
+    assert refused_field(body, {"top_p", field or ""}, said, set()) is None
+    assert refused_field({**body, "top_p": 0.9}, set(), said, set()) == (None if field == "top_p" else field)
+
+
+def test_llama_cpp_breaks_where_it_refuses_n():
+    def script(asked: Asked) -> Play:
+        refusal = Play(status=500, body={"error": {"code": 500, "message": "Only one completion choice is allowed"}})
+        return refusal if "n" in asked.body else honest(asked)
+
+    with hostile.hostile(script) as server:
+        assert ask(OpenAIModel(endpoint(server.url)), "a", how=replace(HOW, n=2)) == [["a 0", "a 0"]]
+        assert len(server.asked) == 3
+
+
+def no_top_p(asked: Asked) -> Play:
+    said = {"message": "Unsupported parameter: 'top_p' is not supported with this model.", "param": "top_p"}
+    return Play(status=400, body={"error": said}) if "top_p" in asked.body else honest(asked)
+
+
+def test_a_model_that_takes_no_top_p_is_asked_for_the_whole_distribution_alone():
+    with hostile.hostile(no_top_p) as server:
+        model = OpenAIModel(endpoint(server.url, concurrency=1))
+        narrow = replace(HOW, top_p=0.9)
+        with pytest.raises(SparringError, match=r"'top_p' is not supported.*set top_p = 1"):
+            ask(model, "a", how=narrow)
+        assert ask(model, "a", "b", how=replace(HOW, top_p=1.0)) == [["a 0"], ["b 0"]]
+        before = len(server.asked)
+        with pytest.raises(SparringError, match=r"'tiny' takes no top_p, and 0.9 is set; set top_p = 1"):
+            ask(model, "c", how=narrow)
+        assert len(server.asked) == before, "leaving it out would be another distribution"
+
+
+def withheld(asked: Asked, *choices: int, **changes: Any) -> Play:
+    """An honest answer, but for the choices that are changed."""
+    found = answer(asked)
+    for k in choices:
+        found["choices"][k].update(changes)
+    return Play(body=found)
+
+
+@pytest.mark.parametrize("changes", [{"message": {"content": None}}, {"message": {"content": ""}}], ids=["null", "empty"])
+def test_an_answer_that_is_all_hidden_thoughts_is_none(changes: dict[str, Any]):
+    def script(asked: Asked) -> Play:
+        thinks = asked.body["messages"][-1]["content"] == "hard"
+        return withheld(asked, 0, finish_reason="length", **changes) if thinks else honest(asked)
+
+    with hostile.hostile(script) as server:
+        model = OpenAIModel(endpoint(server.url))
+        with pytest.raises(SparringError, match="thoughts that are not shown; raise max_new_tokens"):
+            ask(model, "hard")
+        (hard,), easy = ask(model, "hard", "easy")
+        assert ("thoughts" in hard, easy) == (True, ["easy 0"])
+        assert model.usage() == Usage(prompt_tokens=30, completion_tokens=15, requests=1), "each was paid for"
+
+
+def test_one_withheld_answer_does_not_take_the_others_with_it():
+    with hostile.hostile(lambda asked: withheld(asked, 1, finish_reason="content_filter")) as server:
+        model, how = OpenAIModel(endpoint(server.url)), replace(HOW, n=3)
+        for _ in range(2):
+            first, second, third = ask(model, "a", how=how)[0]
+            assert (first, third) == ("a 0", "a 2")
+            assert "content filter" in second
+        assert len(server.asked) == 1
+
+
 # -- weights ------------------------------------------------------------------------------------------------------------------
 
 
@@ -344,6 +461,46 @@ def test_scores_are_the_log_probs_of_an_echo():
     assert found == [both, Scored(logprob=0.0, tokens=0), Scored(logprob=-float(cost["w2"]), tokens=1), both]
 
 
+def listing(**tops: float) -> hostile.Script:
+    def script(asked: Asked) -> Play:
+        top = [{"token": token, "logprob": value, "bytes": []} for token, value in tops.items()]
+        content = [{"token": "x", "logprob": -0.5, "top_logprobs": [*top, {"token": None}, 7, {"token": "n", "logprob": 2.0}]}]
+        choice = {"index": 0, "finish_reason": "length", "message": {"content": "x"}, "logprobs": {"content": content}}
+        return Play(body=answer(asked, choices=[choice]))
+
+    return script
+
+
+def test_letters_are_scored_by_the_first_tokens_of_a_chat(tmp_path: Path):
+    # e^-1 + e^-2 = 0.5032: the letter with and without a space before it.
+    with hostile.hostile(listing(**{"m": -1.0, " m": -2.0, "M": -3.0, "me": -0.1})) as server:
+        model = OpenAIModel(endpoint(server.url), Ledger(tmp_path))
+        found = model.score([("p", "m"), ("p", "M"), ("p", "n"), ("q", "M"), ("q", "")], role="judge")
+        assert [one.logprob for one in found] == pytest.approx([math.log(0.503215), -3.0, -math.inf, -3.0, 0.0], abs=1e-5)
+        assert sorted(server.prompts()) == ["p", "q"], "one request tells of all letters"
+        body = server.asked[0].body
+        assert (body["logprobs"], body["top_logprobs"], body["max_tokens"], body["temperature"]) == (True, 20, 1, 1.0)
+        again = OpenAIModel(endpoint(server.url), Ledger(tmp_path)).score([("p", "m")], role="judge")
+        assert (again, len(server.asked)) == (found[:1], 2)
+
+
+def test_a_prompt_without_an_answer_has_no_letters():
+    def script(asked: Asked) -> Play:
+        filtered = asked.body["messages"][-1]["content"] == "bad"
+        return withheld(asked, 0, finish_reason="content_filter") if filtered else listing(m=-1.0)(asked)
+
+    with hostile.hostile(script) as server:
+        bad, good = OpenAIModel(endpoint(server.url)).score([("bad", "m"), ("good", "m")], role="judge")
+    assert (math.isnan(bad.logprob), good.logprob) == (True, -1.0)
+
+
+def test_a_chat_that_lists_no_tokens_says_so():
+    with hostile.hostile(honest) as server, pytest.raises(SparringError, match=r"has no top_logprobs; ask a server"):
+        OpenAIModel(endpoint(server.url)).score([("p", "m")], role="judge")
+    with pytest.raises(SparringError, match="need the tokenizer"):
+        OpenAIModel(endpoint("http://127.0.0.1:9/v1", api="completions")).score([("p", "m")], role="judge")
+
+
 @pytest.mark.parametrize(
     "script",
     [
@@ -386,7 +543,18 @@ JSON = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                ["choices", "index", "finish_reason", "message", "content", "text", "token_ids", "logprobs", "usage", "model"]
+                [
+                    "choices",
+                    "index",
+                    "finish_reason",
+                    "message",
+                    "content",
+                    "text",
+                    "token_ids",
+                    "logprobs",
+                    "top_logprobs",
+                    "token",
+                ]
             ),
             inner,
             max_size=6,

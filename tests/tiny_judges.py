@@ -19,6 +19,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.processors import TemplateProcessing
 from transformers import (
     AutoConfig,
+    AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     DebertaV2Config,
     DebertaV2Model,
@@ -67,6 +68,17 @@ def save_classifier(folder: Path, kind: str = "llama", seed: int = 0, pad: bool 
     settings = {**SIZES, **ends, "vocab_size": len(tokenizer), "num_labels": 1, "max_position_embeddings": 2048, **changes}
     model = AutoModelForSequenceClassification.from_config(AutoConfig.for_model(kind, **settings))
     model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def save_writer(folder: Path, positions: int = 8192) -> Path:
+    """A causal language model that reads any text, a token to a byte."""
+    torch.manual_seed(0)
+    tokenizer = llama_tokenizer(pad=True)
+    ends = {"bos_token_id": 256, "eos_token_id": 257, "pad_token_id": 260}
+    config = AutoConfig.for_model("llama", **SIZES, **ends, vocab_size=len(tokenizer), max_position_embeddings=positions)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sparring.config import Evaluation
+from sparring.errors import SparringError
 from sparring.evals.length_control import FOLDS, Gamed, length_controlled
 from sparring.evals.pairwise import Pair, answer_pairs, answers_of, both_orders, length_figures, order_figures, order_lines
 from sparring.evals.suite import (
@@ -109,8 +110,20 @@ def _likelihoods(judge: Model, prompts: Sequence[str]) -> list[Said]:
         gap = last.logprob - first.logprob
         told = f"log-prob of m {first.logprob:.4f}, of M {last.logprob:.4f}"
         # Two infinities have no difference: the judge can write neither letter.
-        found.append((None, told, "the judge finds m and M impossible") if math.isnan(gap) else (_logistic(gap), told, ""))
+        unasked = math.isnan(first.logprob) or math.isnan(last.logprob)
+        fault = "no answer from the judge" if unasked else "the judge finds m and M impossible" if math.isnan(gap) else ""
+        found.append((None if fault else _logistic(gap), told, fault))
     return found
+
+
+def check_likelihoods(judge: Model) -> None:
+    """Asks for one judgement; raises SparringError for a judge that cannot say how likely it finds the letters."""
+    prompt = prefer_prompt("What is 2 + 2?", "4", "I do not know.")
+    ((weight, told, fault),) = _likelihoods(judge, [prompt])
+    if weight is None:
+        raise SparringError(
+            f"--weighted: {fault} ({told}); name a judge whose answers begin with a letter, or leave --weighted out"
+        )
 
 
 def _logistic(gap: float) -> float:

@@ -21,7 +21,7 @@ from typing import Any
 from sparring.conversation import Conversation
 from sparring.errors import SparringError
 from sparring.evals.suite import sample_fault
-from sparring.game import FAULT, Model, Sample, Sampling, Scored
+from sparring.game import Model, Sample, Sampling, Scored
 from sparring.rundir import Watch, watched
 
 CHUNK = 64
@@ -179,11 +179,16 @@ class Player:
         found = {key: Scored(logprob=logprob, tokens=tokens) for key, (logprob, tokens) in self._store.read(keys).items()}
         missing = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in found}
         for part in self._chunks(missing, role):
+            before = self.seated.billed() if self.seated.billed else (0, 0)
             new = dict(zip(part, self._model().score(list(part.values()), role=role), strict=True))
             found |= new
-            for prompt, text in part.values():
-                self.spent.add(guessed_tokens(prompt) + guessed_tokens(text), 0, exact=False)
-            self._store.write({key: astuple(scored) for key, scored in new.items()})
+            if self.seated.billed:
+                after, calls = self.seated.billed(), len({prompt for prompt, _ in part.values()})
+                self.spent.add(after[0] - before[0], after[1] - before[1], exact=True, calls=calls)
+            else:
+                for prompt, text in part.values():
+                    self.spent.add(guessed_tokens(prompt) + guessed_tokens(text), 0, exact=False)
+            self._store.write({key: astuple(scored) for key, scored in new.items() if not math.isnan(scored.logprob)})
         return [found[key] for key in keys]
 
     def planned(self) -> Planned:
@@ -223,26 +228,6 @@ class Player:
             self.spent.add(prompt_tokens, len(sample.token_ids) or guessed_tokens(sample.text), exact)
 
 
-class Forgiving:
-    """A model that refuses prompts (too long, say): each of them is one without an answer, not the end of the evaluation."""
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-
-    def sample(self, prompts: Sequence[str], how: Sampling, *, role: str, seed: int) -> list[list[Sample]]:
-        """A refusal comes before anything is generated, so the refused ones are found by halves."""
-        try:
-            return self._model.sample(prompts, how, role=role, seed=seed)
-        except SparringError as error:
-            if len(prompts) == 1:
-                return [[Sample(role=role, text="", finish=f"{FAULT}{error}")] * how.n]
-            half = len(prompts) // 2
-            return [group for part in (prompts[:half], prompts[half:]) for group in self.sample(part, how, role=role, seed=seed)]
-
-    def score(self, pairs: Sequence[tuple[str, str]], *, role: str) -> list[Scored]:
-        return self._model.score(pairs, role=role)
-
-
 class Planned:
     """Stands in for a player: answers from what is kept, and for the rest counts what an answer may cost at most.
 
@@ -270,8 +255,13 @@ class Planned:
     def score(self, pairs: Sequence[tuple[str, str]], *, role: str) -> list[Scored]:
         keys = [_key(self.seated.fingerprint, f"score by {role}", prompt, text, 0) for prompt, text in pairs]
         kept = self._store.read(keys)
-        for prompt, text in {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in kept}.values():
-            self.spent.add(guessed_tokens(prompt) + guessed_tokens(text), 0, exact=False)
+        missing = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in kept}.values()
+        if self.seated.billed:  # a server is asked for all letters of a prompt at once
+            for prompt in dict.fromkeys(prompt for prompt, _ in missing):
+                self.spent.add(guessed_tokens(prompt), 1, exact=False)
+        else:
+            for prompt, text in missing:
+                self.spent.add(guessed_tokens(prompt) + guessed_tokens(text), 0, exact=False)
         return [Scored(logprob=0.0, tokens=1)] * len(pairs)
 
 

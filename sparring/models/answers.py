@@ -17,6 +17,10 @@ Api = Literal["chat", "completions"]
 
 _STOPS = ("stop", "eos", "eos_token", "stop_sequence", "end_turn")
 _LENGTHS = ("length", "max_tokens")
+_FILTERED = "the server's content filter withheld the answer (finish_reason content_filter)"
+_THOUGHTS = "all tokens went into thoughts that are not shown; raise max_new_tokens"
+MOST_FIRST = 20
+"""Likeliest first tokens that may be asked for: what OpenAI's API and vLLM allow."""
 _LARGEST = 10**9
 _UNLIKELY = -1e4
 """vLLM writes -9999 where it has no number; nothing that was drawn is as unlikely as that."""
@@ -24,22 +28,28 @@ _UNLIKELY = -1e4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Choice:
-    """One answer. ``token_ids`` and, one for each of them, ``logprobs`` (nats) are empty where the server does not tell."""
+    """One answer. ``token_ids`` and, one for each of them, ``logprobs`` (nats) are empty where the server does not tell.
+
+    ``withheld``: why there is no text, where other answers of the same response have one.
+    """
 
     text: str
     finish: Literal["stop", "length"]
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
+    withheld: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
     """A whole response. ``model``, ``fingerprint`` and ``weights`` are what the server says that it answered with; ``echoed`` are the
-    log-probs (nats) of the prompt's tokens that were asked for, empty where the server tells none."""
+    log-probs (nats) of the prompt's tokens that were asked for, ``first`` the likeliest first tokens of a chat's answer with theirs;
+    both are empty where the server tells none."""
 
     choices: tuple[Choice, ...]
     prompt_ids: tuple[int, ...] = ()
     echoed: tuple[float, ...] = ()
+    first: tuple[tuple[str, float], ...] = ()
     model: str = ""
     fingerprint: str = ""
     weights: str = ""
@@ -55,7 +65,8 @@ class Answer:
             for choice in found.pop("choices")
         )
         arrays = {name: tuple(found[name]) for name in ("prompt_ids", "echoed")}
-        return cls(**{**found, **arrays, "choices": choices})
+        first = tuple((str(token), float(logprob)) for token, logprob in found.get("first", ()))
+        return cls(**{**found, **arrays, "choices": choices, "first": first})
 
 
 def usage_of(found: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -72,7 +83,7 @@ def usage_of(found: Mapping[str, Any]) -> tuple[int, int] | None:
 def read_answer(found: Mapping[str, Any], api: Api, max_tokens: int, echo: tuple[int, int] | None = None) -> Answer:
     """The answer in a response, with the log-probs of ``echo`` = (first, count) prompt tokens where these were asked for.
 
-    Raises ``Trouble`` where it is none, or half a one.
+    Raises ``Trouble`` where it is none, or half a one, or where every choice is withheld.
     """
     choices = found.get("choices")
     if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
@@ -80,12 +91,17 @@ def read_answer(found: Mapping[str, Any], api: Api, max_tokens: int, echo: tuple
     places = [choice.get("index") for choice in choices]
     if all(_is_int(place) for place in places):
         choices = sorted(choices, key=lambda choice: choice["index"])
+    read = tuple(_choice(choice, api, max_tokens) for choice in choices)
+    if all(choice.withheld for choice in read):
+        filtered = any(choice.withheld == _FILTERED for choice in read)
+        raise Trouble("filtered" if filtered else "refused", read[0].withheld)
     metadata = found.get("metadata")
     prompt_ids = found.get("prompt_token_ids", choices[0].get("prompt_token_ids"))
     return Answer(
-        choices=tuple(_choice(choice, api, max_tokens) for choice in choices),
+        choices=read,
         prompt_ids=_ids(prompt_ids, _LARGEST),
         echoed=_echoed(choices[0].get("logprobs"), *echo) if echo else (),
+        first=_first_tokens(choices[0].get("logprobs")) if api == "chat" else (),
         model=_text_or_empty(found.get("model")),
         fingerprint=_text_or_empty(found.get("system_fingerprint")),
         weights=_text_or_empty(metadata.get("weight_version")) if isinstance(metadata, dict) else "",
@@ -94,10 +110,13 @@ def read_answer(found: Mapping[str, Any], api: Api, max_tokens: int, echo: tuple
 
 def _choice(choice: Mapping[str, Any], api: Api, max_tokens: int) -> Choice:
     finish = choice.get("finish_reason")
+    if finish == "content_filter":
+        return Choice(text="", finish="stop", withheld=_FILTERED)
     if finish not in (*_STOPS, *_LENGTHS):
-        kind = "refused" if finish == "content_filter" else "bad"
-        raise Trouble(kind, f"finish_reason is {str(finish)[:40]!r}, not stop or length")
-    text = _chat_text(choice, finish) if api == "chat" else choice.get("text")
+        raise Trouble("bad", f"finish_reason is {str(finish)[:40]!r}, not stop or length")
+    text = _chat_text(choice) if api == "chat" else choice.get("text")
+    if api == "chat" and finish in _LENGTHS and (text is None or (text == "" and not choice.get("token_ids"))):
+        return Choice(text="", finish="length", withheld=_THOUGHTS)
     if not isinstance(text, str):
         raise Trouble("bad", f"the text is {type(text).__name__}, not a string")
     ids = _ids(choice.get("token_ids"), max_tokens)
@@ -110,16 +129,25 @@ def _choice(choice: Mapping[str, Any], api: Api, max_tokens: int) -> Choice:
     )
 
 
-def _chat_text(choice: Mapping[str, Any], finish: str) -> Any:
+def _chat_text(choice: Mapping[str, Any]) -> Any:
     message = choice.get("message")
     if not isinstance(message, dict):
         raise Trouble("bad", "a choice has no message")
     content = message.get("content")
     if content is None and isinstance(message.get("refusal"), str):
         return message["refusal"]  # a model that declines has answered
-    if content is None and finish in _LENGTHS:
-        return ""  # all tokens went into thoughts that are not shown
     return content
+
+
+def _first_tokens(logprobs: Any) -> tuple[tuple[str, float], ...]:
+    """``top_logprobs`` of a chat's first token, without those that are none."""
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    found = content[0].get("top_logprobs") if isinstance(content, list) and content and isinstance(content[0], dict) else None
+    items = [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+    pairs = [(item.get("token"), item.get("logprob")) for item in items[:MOST_FIRST]]
+    return tuple(
+        (_whole(token)[:100], min(float(value), 0.0)) for token, value in pairs if isinstance(token, str) and _is_logprob(value)
+    )
 
 
 def _echoed(logprobs: Any, first: int, count: int) -> tuple[float, ...]:

@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import json
 import math
-import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Set
 from dataclasses import dataclass, field
@@ -26,21 +25,20 @@ from sparring.errors import SparringError
 from sparring.game import stable_hash
 from sparring.models.answers import Answer, Api, guessed_tokens, read_answer, usage_of
 from sparring.models.ledger import Budget, Ledger, Usage
+from sparring.models.refusals import refused_field
 from sparring.models.transport import Pace, Reply, Transport, Trouble, read_json
 
 T = TypeVar("T")
 
-OPTIONAL = ("n", "seed", "stop", "logprobs", "return_token_ids")
-"""Fields that a server may refuse: what they ask for is done here instead, or is left out."""
 FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 60.0
 _IN_A_ROW = 8
-"""So many prompts that fail one after the other, none being answered in between, are no longer the prompts' fault."""
+"""So many requests that fail one after the other, none being answered in between, are no longer the prompts' fault."""
 _REPAIRS = {
     "down": "start the server, or mend the endpoint's url",
     "silent": "see what the server's log says, or raise timeout_s",
     "busy": "lower concurrency, or set requests_per_minute and tokens_per_minute to what the server allows",
     "bad": "check that the url is that of an OpenAI-compatible API and that it serves the weights that were asked for",
-    "refused": "mend model, api, max_new_tokens or extra of this endpoint",
+    "refused": "mend model, api, max_new_tokens or extra of this endpoint, or set top_p = 1 where the model takes none",
 }
 
 
@@ -93,7 +91,7 @@ class Request:
         return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-@dataclass
+@dataclass(eq=False)
 class Prompt:
     """When the requests of one prompt must have been answered: ``deadline_s`` after the first one was sent."""
 
@@ -157,13 +155,15 @@ class Call:
         self._slots = asyncio.Semaphore(self.asker.endpoint.concurrency)
         self._stopped = asyncio.Event()
         self._error: SparringError | None = None
-        self._in_a_row = 0
+        self._answered = False  # now, or by an answer that is kept
+        self._in_a_row: set[Prompt | str] = set()
         self._troubles: list[Trouble] = []
 
     async def gather(self, works: Iterable[Awaitable[T]]) -> list[T]:
         """All results, in order, once all are there: an answer that is under way is paid for, so nothing is cancelled.
 
-        Raises SparringError where a request showed that there is no point in more, or where none was answered.
+        Raises SparringError where a request showed that there is no point in more, or where none was answered and that tells of
+        the server.
         """
         try:
             results = await settled(works)
@@ -171,7 +171,7 @@ class Call:
             raise (self._error or error) from None
         if self._error is not None:
             raise self._error
-        if self._troubles and not self.kept and all(trouble.kind != "bad" for trouble in self._troubles):
+        if self._troubles and not self._answered and all(self._tells(trouble) for trouble in self._troubles):
             raise self._hopeless(self._troubles[0])
         return results
 
@@ -183,20 +183,24 @@ class Call:
         key = request.key(self.asker.transport.url)
         found = self.asker.ledger.find(key)
         if found is not None:
+            self._answered = True
             return Answer.load(found)
         async with self._slots:
             try:
                 answer = await self._insist(prompt, request, key)
             except Trouble as trouble:
                 self._troubles.append(trouble)
-                self._in_a_row += 1
-                if trouble.kind == "down" or self._in_a_row == _IN_A_ROW:
+                if trouble.kind == "bad" or self._tells(trouble):
+                    # Whatever else is asked for a refused prompt is refused as well: it counts once.
+                    self._in_a_row.add(prompt if trouble.kind == "refused" else key)
+                if trouble.kind == "down" or len(self._in_a_row) == _IN_A_ROW:
                     self._stop(self._hopeless(trouble))
                 raise
             except SparringError as error:
                 self._stop(error)
                 raise
-        self._in_a_row = 0
+        self._in_a_row.clear()
+        self._answered = True
         self.kept.append(key)
         return answer
 
@@ -233,29 +237,30 @@ class Call:
 
     async def _insist(self, prompt: Prompt, request: Request, key: str) -> Answer:
         """Attempts until one is answered, the retries are used up or the deadline comes."""
-        asker, failed, broke = self.asker, 0, 0
+        asker, failed, broke, spared = self.asker, 0, 0, set[str]()
         while True:
             habits = asker.ledger.habits(asker.account)
-            # Some servers break on a stop text: after two breakdowns it is left out, and an answer then proves the point.
-            spared = {"stop"} - habits if broke >= 2 and "stop" in request.body else frozenset[str]()
+            if broke >= 2 and "stop" in request.body:  # some servers break on a stop text
+                spared.add("stop")
             try:
                 answer = await self._attempt(prompt, request, key, habits | spared)
             except Trouble as trouble:
-                if trouble.kind == "refused" and (habit := _refused_field(request, trouble.reason, habits)):
-                    asker.ledger.learn(asker.account, habit)
+                told = trouble.kind == "refused" or trouble.status == 500  # llama.cpp breaks over what it refuses
+                if told and (habit := refused_field(request.body, request.fixed, trouble.reason, habits | spared)):
                     if habit == "n":
                         raise OneByOne from None
+                    spared.add(habit)
                     continue
                 failed, broke = failed + 1, broke + (trouble.status >= 500)
                 await self._wait(prompt, trouble, failed, key)
             else:
-                for habit in spared:
+                for habit in spared - habits:  # the answer proves it: the same words may have meant something else
                     asker.ledger.learn(asker.account, habit)
                 return answer
 
     async def _wait(self, prompt: Prompt, trouble: Trouble, failed: int, key: str) -> None:
         """Until the next attempt after ``failed`` ones; raises ``trouble`` where there is none."""
-        if trouble.kind == "refused" or failed > self.asker.endpoint.retries:
+        if trouble.kind in ("refused", "filtered") or failed > self.asker.endpoint.retries:
             raise trouble
         wait_s = trouble.after_s if trouble.after_s is not None else backoff_s(key, failed - 1)
         if wait_s >= prompt.left_s():
@@ -314,6 +319,12 @@ class Call:
         if self._stopped.is_set():
             raise _Stopped
 
+    def _tells(self, trouble: Trouble) -> bool:
+        """Whether it may be the server's and not the prompt's: one that has answered anything refuses this prompt (too long, say)."""
+        if trouble.kind == "refused":
+            return not self.asker.ledger.spent(self.asker.account).requests
+        return trouble.kind not in ("bad", "filtered")
+
     def _stop(self, error: SparringError) -> None:
         self._error = self._error or error
         self._stopped.set()
@@ -338,7 +349,12 @@ async def settled(works: Iterable[Awaitable[T]]) -> list[T]:
 
 
 def _fitted(request: Request, without: Set[str]) -> dict[str, Any]:
-    """The body as this server takes it."""
+    """The body as this server takes it. Raises SparringError where that would be another distribution than the one asked for."""
+    if "top_p" in without - request.fixed and request.body.get("top_p", 1) != 1:
+        raise SparringError(
+            f"the model {request.serving.model!r} takes no top_p, and {request.body['top_p']} is set; set top_p = 1 where it is "
+            "sampled (--solver.top_p=1, --creator.top_p=1) and run the same command again"
+        )
     kept = {"max_tokens", *request.fixed}
     body = {name: value for name, value in request.body.items() if name not in without or name in kept}
     if "max_tokens" in without:
@@ -348,16 +364,6 @@ def _fitted(request: Request, without: Set[str]) -> dict[str, Any]:
             raise Trouble("refused", "the server takes no token ids, and no text stands for these (they spell special tokens)")
         body["prompt"] = request.plain
     return body
-
-
-def _refused_field(request: Request, words: str, known: Set[str]) -> str | None:
-    """The habit that a refusal in those words shows, if it is one that can be dealt with."""
-    if "max_tokens" not in known and re.search(r"use\W+max_completion_tokens", words, re.IGNORECASE):
-        return "max_tokens"
-    if "ids" not in known and isinstance(request.body.get("prompt"), list) and re.search(r"\bprompt\b.*\bstr", words):
-        return "ids"
-    able = [name for name in OPTIONAL if name in request.body and name not in known and name not in request.fixed]
-    return next((name for name in able if re.search(rf"\b{name}\b", words)), None)
 
 
 def backoff_s(key: str, attempt: int) -> float:

@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING, Any
 
 from sparring.config import Endpoint
 from sparring.conversation import Conversation
-from sparring.data import encode_completion, encode_prompt
+from sparring.data import encode_prompt
 from sparring.errors import SparringError
 from sparring.game import FAULT, Sample, Sampling, Scored, stable_hash
 from sparring.models.answers import Answer, Choice
 from sparring.models.asking import Asker, Call, OneByOne, Prompt, Request, Serving, settled
 from sparring.models.ledger import Ledger, Usage
+from sparring.models.likelihoods import echo_request, echoed, first_request, first_tokens, letter_score
 from sparring.models.transport import Trouble
 
 if TYPE_CHECKING:
@@ -102,9 +103,14 @@ class OpenAIModel:
         return self._sample([_turns(conversation) for conversation in conversations], how, role, seed)
 
     def score(self, pairs: Sequence[tuple[str, str]], *, role: str) -> list[Scored]:
-        """How likely each (prompt, text) is, by a server that echoes token ids with their log-probs (vLLM, SGLang)."""
+        """How likely each (prompt, text) is, by a server that echoes token ids with their log-probs (vLLM, SGLang).
+
+        Without a tokenizer, the likeliest first tokens of a chat's answer are all that can be seen: enough for texts of one letter.
+        One that is not among them has the log-prob -inf; where a prompt brings no answer it is NaN.
+        """
         asked = [pair for pair in dict.fromkeys(pairs) if pair[1]]
-        if asked and self._tokenizer is None:
+        letters = self.endpoint.api == "chat" and all(len(text) == 1 for _, text in asked)
+        if asked and self._tokenizer is None and not letters:
             raise SparringError(f"scores from {self.endpoint.url} need the tokenizer of its model; give its folder")
         found = self._asker.run(partial(self._score_all, asked)) if asked else []
         scores = dict(zip(asked, found, strict=True))
@@ -139,9 +145,13 @@ class OpenAIModel:
     async def _group(self, call: Call, item: _Item, draw: _Draw) -> list[_Drawn]:
         """The answers to one prompt: together where the server can, the rest one by one. A greedy answer is asked for once."""
         prompt, greedy = Prompt(), draw.how.temperature == 0
-        found = await self._together(call, prompt, item, draw) if draw.how.n > 1 and not greedy else []
+        several = draw.how.n > 1 and not greedy
+        found = await self._together(call, prompt, item, draw) if several else []
         numbers = range(len(found), 1 if greedy else draw.how.n)
-        found += await settled(self._alone(call, prompt, self._request(item, draw, 1, k)) for k in numbers)
+        alone = await settled(self._alone(call, prompt, self._request(item, draw, 1, k)) for k in numbers)
+        if several and any(not isinstance(drawn, Trouble) for drawn in alone):
+            self._asker.ledger.learn(self._asker.account, "n")  # what was not to be had together is there one by one
+        found += alone
         return found * draw.how.n if greedy else found
 
     async def _together(self, call: Call, prompt: Prompt, item: _Item, draw: _Draw) -> list[_Drawn]:
@@ -156,16 +166,14 @@ class OpenAIModel:
             return []
         except Trouble as trouble:
             return [trouble] * n
-        if len(answer.choices) < n:
-            asker.ledger.learn(asker.account, "n")
-        return [(answer, choice) for choice in answer.choices[:n]]
+        return [_drawn(answer, choice) for choice in answer.choices[:n]]
 
     async def _alone(self, call: Call, prompt: Prompt, request: Request) -> _Drawn:
         try:
             answer = await call.ask(prompt, request)
         except Trouble as trouble:
             return trouble
-        return answer, answer.choices[0]
+        return _drawn(answer, answer.choices[0])
 
     def _request(self, item: _Item, draw: _Draw, n: int, k: int) -> Request:
         """For ``n`` answers, the first of which is the prompt's ``k``-th."""
@@ -276,39 +284,24 @@ class OpenAIModel:
     async def _score_all(self, pairs: Sequence[tuple[str, str]], call: Call) -> list[Scored]:
         serving = await self._named(call)
         await self._check_weights(call, serving)
-        found = await call.gather([self._score(call, serving, *pair) for pair in pairs])
+        if self._tokenizer is None:
+            found = await self._letters(call, serving, pairs)
+        else:
+            requests = [echo_request(self.endpoint, serving, self._tokenizer, *pair) for pair in pairs]
+            found = await call.gather([echoed(call, request) for request in requests])
         await self._check_weights(call, serving)
         return found
 
-    async def _score(self, call: Call, serving: Serving, prompt: str, text: str) -> Scored:
-        assert self._tokenizer is not None
-        head, tail = encode_prompt(self._tokenizer, prompt), encode_completion(self._tokenizer, text)[:-1]
-        # One token more is generated: not every server takes 0.
-        body = {
-            "model": serving.model,
-            "prompt": [*head, *tail],
-            "max_tokens": 1,
-            "temperature": 1.0,
-            "echo": True,
-            "logprobs": 1,
-        }
-        request = Request(
-            api="completions",
-            body={**body, **self.endpoint.extra},
-            prompt_tokens=len(head) + len(tail),
-            max_tokens=1,
-            serving=serving,
-            fixed=frozenset(body),
-            echo=(len(head), len(tail)),
-        )
-        repair = "score with a server that echoes token ids with their log-probs (vLLM, SGLang), or in this process"
-        try:
-            answer = await call.ask(Prompt(), request)
-        except Trouble as trouble:
-            raise SparringError(f"{self.endpoint.url} gives no scores: {trouble.reason}; {repair}") from None
-        if not answer.echoed:
-            raise SparringError(f"{self.endpoint.url} gives no scores: it does not echo the log-probs of a prompt; {repair}")
-        return Scored(logprob=sum(answer.echoed), tokens=len(tail))
+    async def _letters(self, call: Call, serving: Serving, pairs: Sequence[tuple[str, str]]) -> list[Scored]:
+        items = [self._item(prompt) for prompt in dict.fromkeys(prompt for prompt, _ in pairs)]
+        requests = [first_request(self.endpoint, serving, item.body, item.tokens) for item in items]
+        answers = await call.gather([first_tokens(call, request) for request in requests])
+        first = dict(zip([item.name for item in items], answers, strict=True))
+        return [letter_score(first[prompt], letter) for prompt, letter in pairs]
+
+
+def _drawn(answer: Answer, choice: Choice) -> _Drawn:
+    return Trouble("refused", choice.withheld) if choice.withheld else (answer, choice)
 
 
 def _turns(conversation: Sequence[Message]) -> _Item:

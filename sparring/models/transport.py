@@ -28,6 +28,7 @@ _SECRET = 8
 """Characters from which a key is one: "EMPTY" and the like stand for none, and occur in honest answers."""
 _SHOWN = 300
 """Characters of a server's own words that an error repeats."""
+_ESCAPE = re.compile(r"""\\(["\\/bfnrt])""")
 _REFUSED = (400, 409, 413, 415, 422)
 _LATER = (408, 425, 429)
 
@@ -37,10 +38,11 @@ class Trouble(Exception):
     """A request that brought nothing.
 
     ``down``: nobody listens; ``silent``: nothing came back, or the server broke; ``busy``: come back ``after_s``; ``bad``: an answer
-    that is none; ``refused``: the server will not answer this request, ever.
+    that is none; ``refused``: the server will not answer this request, ever; ``filtered``: nor this one, which its content
+    filter holds back.
     """
 
-    kind: Literal["down", "silent", "busy", "bad", "refused"]
+    kind: Literal["down", "silent", "busy", "bad", "refused", "filtered"]
     reason: str
     after_s: float | None = None
     status: int = 0
@@ -133,7 +135,8 @@ class Transport:
         if status in _LATER or status >= 500:
             kind = "busy" if status in (429, 503) else "silent"
             raise Trouble(kind, f"status {status}: {said}", _retry_after(reply.headers.get("retry-after")), status)
-        raise Trouble("refused" if status in _REFUSED else "bad", f"status {status}: {said}", status=status)
+        kind = "filtered" if b'"content_filter"' in reply.body else "refused" if status in _REFUSED else "bad"
+        raise Trouble(kind, f"status {status}: {said}", status=status)
 
     async def exchange(self, client: httpx2.AsyncClient, url: str, body: Any = None, within_s: float = math.inf) -> Reply:
         """One request and the whole of its response, within ``timeout_s`` (or ``within_s``, if less) and ``max_answer_mb``."""
@@ -200,9 +203,14 @@ def _checked_url(url: str) -> str:
 
 
 def words(body: bytes) -> str:
-    """What a server says of its refusal: in one line, not too long, printable."""
-    text = " ".join(body[: 4 * _SHOWN].decode("utf-8", "replace").split())
+    """What a server says of its refusal: in one line, not too long, printable, without the escapes of JSON's strings."""
+    text = _ESCAPE.sub(_plain, body[: 4 * _SHOWN].decode("utf-8", "replace"))
+    text = " ".join(text.split())
     return "".join(char if char.isprintable() else "?" for char in text)[:_SHOWN]
+
+
+def _plain(escape: re.Match[str]) -> str:
+    return escape[1] if escape[1] in '"\\/' else " "
 
 
 def _strike(body: bytes, key: str) -> bytes:
