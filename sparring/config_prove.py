@@ -39,9 +39,23 @@ class Environment(Record):
     """Premises shown to the flat prover before the state; 0: none."""
     processes: Count = 2
     """Coq processes; while tracing, files at a time."""
+    backend: Literal["coqidetop", "snapshots"] = "coqidetop"
+    """What the search asks: coqidetop, or a faster server that has to be built (docs/prove-coq.md). Proofs are checked alike."""
     tactic_timeout_s: Count = 5
     memory_mb: Count = 4000
     """Of a process; one that takes more is ended and started anew."""
+    context_timeout_s: Count = 120
+    """For what stands before a theorem in its file, once read."""
+    audit_timeout_s: Count = 120
+    """For the check of a proof: all programs together."""
+    axioms: Annotated[tuple[str, ...], Field(strict=False)] = (
+        "Coq.Logic.Classical_Prop.classic",
+        "Coq.Logic.Eqdep.Eq_rect_eq.eq_rect_eq",
+        "Coq.Logic.FunctionalExtensionality.functional_extensionality_dep",
+        "Coq.Reals.ClassicalDedekindReals.sig_forall_dec",
+        "Coq.Reals.ClassicalDedekindReals.sig_not_dec",
+    )
+    """What a proof may take for granted, by full names, where its context brings it: the axioms that Coq's own library rests on."""
     allow_unsandboxed: bool = False
     """Let Coq run with your own rights where there is no bubblewrap."""
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparring.config import Policy, Recipe
-from sparring.game import Engine, Model, Sample, Sampling, Scored
+from sparring.errors import SparringError
+from sparring.game import FAULT, Engine, Model, Sample, Sampling, Scored
 from sparring.session import calls_path
 
 if TYPE_CHECKING:
     from sparring.models.asking import Serving
+
+
+_LIMIT = "policy.max_prompt_tokens"
+_PROBE = "Hello."
 
 
 class LazyModel:
@@ -35,6 +41,40 @@ class LazyModel:
 
     def unload(self) -> None:
         self._model = None
+
+
+class Forgiving:
+    """A model that refuses prompts (too long, say): each of them is one without an answer, and no end of a run or an evaluation.
+
+    For prompts that somebody's answer is part of. ``limit``: what the recipe calls the longest prompt, which the model knows as
+    ``policy.max_prompt_tokens``. Raises SparringError where the model refuses whatever it is asked: that is not the prompts' fault.
+    """
+
+    def __init__(self, model: Model, limit: str = _LIMIT) -> None:
+        self._model, self._limit = model, limit
+        self._works: set[Sampling] = set()
+        """Settings with which it has answered."""
+
+    def sample(self, prompts: Sequence[str], how: Sampling, *, role: str, seed: int) -> list[list[Sample]]:
+        """A refusal comes before anything is generated, so the refused ones are found by halves."""
+        try:
+            found = self._model.sample(prompts, how, role=role, seed=seed)
+        except SparringError as error:
+            if len(prompts) > 1:
+                half = len(prompts) // 2
+                parts = (prompts[:half], prompts[half:])
+                return [group for part in parts for group in self.sample(part, how, role=role, seed=seed)]
+            if how not in self._works:  # a prompt that nobody can object to tells whether it was this one
+                self._model.sample([_PROBE], replace(how, n=1), role=role, seed=seed)
+                self._works.add(how)
+            why = str(error).replace(_LIMIT, self._limit)
+            return [[Sample(role=role, text="", finish=f"{FAULT}{why}")] * how.n for _ in prompts]
+        if prompts:
+            self._works.add(how)
+        return found
+
+    def score(self, pairs: Sequence[tuple[str, str]], *, role: str) -> list[Scored]:
+        return self._model.score(pairs, role=role)
 
 
 def load_local(folder: Path, settings: Policy) -> Model:

@@ -94,9 +94,18 @@ def _copy_policy(policy: Path, out: Path) -> None:
         shutil.copyfile(path, out / path.name)
     for path in out.glob("*config.json"):
         settings = json.loads(path.read_text(encoding="utf-8"))
-        clean = {name: value for name, value in settings.items() if not name.endswith("name_or_path")}
+        clean = _without_names(settings)
         if clean != settings:
             path.write_text(json.dumps(clean, indent=2) + "\n", encoding="utf-8")
+
+
+def _without_names(settings: Any) -> Any:
+    """Settings, and those within them (of a model that also sees, say), without where they were read from."""
+    if isinstance(settings, list):
+        return [_without_names(item) for item in settings]
+    if not isinstance(settings, dict):
+        return settings
+    return {name: _without_names(value) for name, value in settings.items() if not name.endswith("name_or_path")}
 
 
 # ------------------------------------------------------------------------------------------------ the data set

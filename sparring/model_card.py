@@ -4,9 +4,9 @@ a server and no name of a variable with a key in it gets into them."""
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import tomli_w
@@ -23,10 +23,12 @@ _LICENCE = """## Licence
 Not set: that is for whoever publishes this. Add a `license:` line to the block on top of this page. What this was trained from and
 on (the base model, the prompts, the models that judged or wrote prompts) may bind you.
 """
-_HIDDEN = ("key_env", "extra", "refresh_command")
+_HIDDEN = ("key_env", "extra", "refresh_command", "hub_token")
 """Settings that may hold what is nobody's business."""
-_LOCAL = re.compile(r"^(/|~|\.{1,2}/|[A-Za-z]:[\\/])|\\|/.*/|\.(jsonl?|parquet|toml|txt|jinja|gguf|safetensors)$")
-"""Looks like a file or folder, and not like a hub's OWNER/NAME."""
+_PLACE = re.compile(r"^([a-z]+:)?(/|~|\.{1,2}/|[A-Za-z]:[\\/])|\.(jsonl?|parquet|toml|txt|ya?ml|jinja|gguf|safetensors)$")
+"""Begins or ends as a file or folder does."""
+_LOCAL = re.compile(rf"{_PLACE.pattern}|\\|/.*/")
+"""Looks like one, and not like a hub's OWNER/NAME."""
 
 
 def without_paths(value: Any) -> Any:
@@ -52,9 +54,10 @@ def _covered(value: Any) -> Any:
 def _public(text: str) -> str:
     if "://" in text:
         return "(a server)"
-    if "\n" in text or " " in text:  # a template, not a name
+    if "\n" in text:  # a template, not a name
         return text
-    local = _LOCAL.search(text) or ("/" in text and Path(text).expanduser().exists())
+    looks = _PLACE if " " in text else _LOCAL  # a sentence may have slashes
+    local = looks.search(text) or ("/" in text and os.path.exists(os.path.expanduser(text)))
     return re.split(r"[\\/]", text.rstrip("/\\"))[-1] if local else text
 
 
@@ -131,7 +134,7 @@ def _judge(member: Member) -> str:
         return f"the program `{member.grade}`"
     if member.path:
         return f"{member.kind}: `{_public(member.path)}`"
-    return f"{member.kind} by {f'`{member.endpoint.model}` on a server' if member.endpoint.url else 'a program'}"
+    return f"{member.kind} by {f'`{_public(member.endpoint.model)}` on a server' if member.endpoint.url else 'a program'}"
 
 
 def judges_of(recipe: AlignRecipe | ProveRecipe) -> str:

@@ -6,21 +6,30 @@ checkpoint's own headers. Time is work divided by a rate that is printed with it
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sparring.config import AlignRecipe, Endpoint, Member, members_of
 from sparring.errors import NotHere
+from sparring.games.judging import ASKING, LOADING, members_by_key, watching
 from sparring.learners.credits import ADVANTAGES
 
 GIGABYTE = 1e9
 UNKNOWN_PROMPT = 100
 """Tokens of a prompt that is not here to be counted."""
+TEMPLATE = 120
+"""Tokens of a template, more or less."""
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 ADAM = 4 + 4 + 8
-"""Bytes of a trained parameter: a float32 weight, its gradient and two moments."""
+"""Bytes of a trained parameter in memory: a float32 weight, its gradient and two moments."""
+STATE = 2 * (4 + 8)
+"""And of the training state on disk: the weight and the moments, twice while a state takes the place of the one before."""
+LORA_SHARE = 0.02 / 16
+"""Of the parameters that LoRA adds for each rank, where the shapes are not known: those of a model with half a billion; larger ones
+have less."""
 RATES = {"this CPU, 2 cores": 4e10, "a 24 GB GPU": 3e13, "an 80 GB GPU": 2e14}
 """Useful floating-point operations a second, learning and reading prompts; writing tokens gets a tenth of it."""
 WRITING = 0.1
@@ -63,7 +72,7 @@ def round_phases(recipe: AlignRecipe, prompt_tokens: int, creates: bool) -> list
     links = 1 if creator.kind == "none" else creator.chain
     if creator.kind == "model":
         calls = drawn * links * creator.tries
-        read = drawn * links * (prompt_tokens + 120)  # a template has some 120 tokens
+        read = drawn * links * (prompt_tokens + TEMPLATE)
         phases.append(Phase(name="proposals", calls=calls, prompt_tokens=read, new_tokens=calls * creator.max_new_tokens))
     bouts = drawn * links
     phases.append(Phase(name="bouts", calls=bouts * n, prompt_tokens=bouts * prompt_tokens, new_tokens=bouts * n * answer))
@@ -89,38 +98,126 @@ def estimate(recipe: AlignRecipe, evals: int, prompt_tokens: int, policy: Path |
     new = evals * recipe.evaluation.max_new_tokens
     phases.append((rounds + 1, Phase(name="evaluation", calls=evals, prompt_tokens=evals * prompt_tokens, new_tokens=new)))
     counts = [lessons_of(recipe, creates) for creates in [False] * (rounds - evolving) + [True] * evolving]
-    parameters, memory, notes = _memory(recipe, policy)
-    tokens = sum(times * phase.new_tokens for times, phase in phases)
-    disk = None if parameters is None else (rounds + 1) * 4.0 * parameters + 12.0 * tokens
+    size, notes = _size_of(recipe, policy)
+    memory = [] if size is None else _memory(recipe, policy, size)
+    beside, unknown = _beside(recipe)
     return Estimate(
         phases=tuple(phases),
         lessons=sum(lessons for lessons, _ in counts),
         steps=sum(steps for _, steps in counts),
-        parameters=parameters,
-        memory=tuple(memory),
-        disk=disk,
-        notes=tuple(notes),
+        parameters=None if size is None else size.parameters,
+        memory=(*memory, *beside),
+        disk=None if size is None else _disk(recipe, size, phases, sum(lessons for lessons, _ in counts), prompt_tokens),
+        notes=(*notes, *unknown),
     )
 
 
-def _memory(recipe: AlignRecipe, policy: Path | None) -> tuple[int | None, list[tuple[str, float]], list[str]]:
-    """(parameters, (what, bytes) rows, what could not be known)."""
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """Of the policy: its parameters, and those that are trained."""
+
+    parameters: int
+    trained: float
+
+
+def _size_of(recipe: AlignRecipe, policy: Path | None) -> tuple[Size | None, list[str]]:
+    """The policy's size, and what could not be known of it."""
+    name, rank = recipe.policy.path, recipe.learner.lora_rank
+    if policy is None:
+        parameters, note = _parameters_by_name(name), f"{name} is not on this machine"
+        if parameters is None:
+            return None, [f"{note}, and its name tells no size: memory, disk and time are unknown"]
+        note += f": {parameters / 1e9:g} billion parameters are read off its name, its caches are not counted"
+        return Size(parameters=parameters, trained=LORA_SHARE * rank * parameters if rank else parameters), [note]
+    shapes = _shapes(policy)
+    parameters = sum(math.prod(shape) for shape in shapes.values())
+    return Size(parameters=parameters, trained=_adapter_parameters(shapes, rank) if rank else parameters), []
+
+
+def _shapes(folder: Path) -> dict[str, list[int]]:
+    """Of the weights by name, from the headers of the files."""
+    from safetensors import safe_open
+
+    from sparring.models.facts import weight_files
+
+    found: dict[str, list[int]] = {}
+    for path in weight_files(folder):
+        with safe_open(path, "numpy") as file:
+            found |= {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118  (not a dict)
+    return found
+
+
+def _adapter_parameters(shapes: Mapping[str, Sequence[int]], rank: int) -> int:
+    """Of two matrices beside each one of a linear layer; heads and embeddings get none."""
+    names = ("embed", "wte", "wpe", "lm_head")
+    return sum(rank * sum(shape) for name, shape in shapes.items() if len(shape) == 2 and not any(part in name for part in names))
+
+
+def _memory(recipe: AlignRecipe, policy: Path | None, size: Size) -> list[tuple[str, float]]:
+    """(what, bytes) of the policy's sampling and learning."""
+    from sparring.learners.losses import needs_reference
     from sparring.models.facts import policy_facts
 
-    how, settings = recipe.learner, recipe.policy
-    if policy is None:
-        parameters, note = _parameters_by_name(settings.path), f"{settings.path} is not on this machine"
+    how, settings, weights = recipe.learner, recipe.policy, 4.0 * size.parameters
+    rows: list[tuple[str, float]] = []
+    if not settings.server.url:
+        caches = policy_facts(policy).cache_bytes(settings.batch_tokens, settings.dtype) if policy else 0
+        rows.append(("sampling: weights and caches", size.parameters * BYTES[settings.dtype] + float(caches)))
+    learning = weights + ADAM * size.trained if how.lora_rank else ADAM * size.trained
+    rows.append(("learning: weights, gradients, moments", learning))
+    if recipe.online.batch and needs_reference(how) and not how.lora_rank:
+        rows.append(("learning online: the reference's weights", weights))
+    return rows
+
+
+def _beside(recipe: AlignRecipe) -> tuple[list[tuple[str, float]], list[str]]:
+    """(what, bytes) of the weights that other models have in memory all the while, and what could not be known of them."""
+    loading = [
+        (f"judging: weights of {key}", f"{key}.path", member.path, member.dtype)
+        for key, member in (members_by_key(recipe.judge) | watching(recipe)).items()
+        if member.kind in (*LOADING, *ASKING) and member.path
+    ]
+    if recipe.creator.kind == "model" and recipe.creator.path:
+        loading.append(("creating: weights of creator", "creator.path", recipe.creator.path, recipe.policy.dtype))
+    rows: list[tuple[str, float]] = []
+    notes: list[str] = []
+    for what, key, path, dtype in loading:
+        parameters = _parameters_of(path, key)
         if parameters is None:
-            return None, [], [f"{note}, and its name tells no size: memory, disk and time are unknown"]
-        notes, caches = [f"{note}: {parameters / 1e9:g} billion parameters are read off its name, its caches are not counted"], 0
-    else:
-        facts = policy_facts(policy)
-        parameters, notes = facts.parameters, []
-        caches = facts.cache_bytes(settings.batch_tokens, settings.dtype)
-    rows = [] if settings.server.url else [("sampling: weights and caches", parameters * BYTES[settings.dtype] + float(caches))]
-    trained = 0.02 * parameters if how.lora_rank else parameters
-    rows.append(("learning: weights, gradients, moments", 4.0 * parameters + (ADAM - 4) * trained))
-    return parameters, rows, notes
+            notes.append(f"{key} = {path!r} is not on this machine, and its name tells no size: it is missing from the memory")
+        else:
+            rows.append((what, float(parameters * BYTES[dtype])))
+    return rows, notes
+
+
+def _parameters_of(path: str, key: str) -> int | None:
+    """Of a checkpoint that is here, or as its name tells."""
+    from sparring.models.adapters import is_adapter
+    from sparring.models.folders import base_policy, resolve_policy
+
+    try:
+        folder = resolve_policy(path, key, download=False)
+        folder = base_policy(folder, download=False) if is_adapter(folder) else folder
+    except NotHere:
+        return _parameters_by_name(path)
+    return sum(math.prod(shape) for shape in _shapes(folder).values())
+
+
+def _disk(recipe: AlignRecipe, size: Size, phases: Sequence[tuple[int, Phase]], lessons: int, prompt_tokens: int) -> float:
+    """Bytes of the run at its largest, while the last round is learned: policies, the training state, and what was said and taught.
+
+    A token that is written has an id, a log-prob, and some four letters in the answer and in its sample; the prompt's ids stand
+    beside each answer. Every judge that watches keeps the evaluations as it sees them.
+    """
+    rounds, prompt = recipe.run.rounds, max(prompt_tokens, recipe.creator.max_new_tokens) + TEMPLATE
+    copies = {"evaluation": 1 + len(recipe.watch.judges)}
+    said = sum(
+        times * copies.get(phase.name, 1) * (16.0 * phase.new_tokens + 4.0 * phase.calls * prompt) for times, phase in phases
+    )
+    sides = 1 if recipe.learner.loss in ADVANTAGES else 2
+    taught = lessons * sides * (12.0 * recipe.solver.max_new_tokens + 8.0 * prompt)
+    adapters = 4.0 * size.trained * rounds if recipe.learner.save_adapter else 0.0
+    return (rounds + 1) * 4.0 * size.parameters + adapters + STATE * size.trained + said + taught
 
 
 def _parameters_by_name(name: str) -> int | None:

@@ -11,13 +11,11 @@ from pathlib import Path
 from sparring.config_prove import ProveRecipe
 from sparring.coq.filling import Filling, describe_report, prove_file
 from sparring.engines import Local
-from sparring.envs.coq_pool import CoqOptions
-from sparring.envs.coq_shop import AuditOptions
 from sparring.errors import SparringError
 from sparring.evaluate import last_policy
 from sparring.game import Attempt, Model, Task, Verdict, make_task, stable_hash
 from sparring.games.prove import prover_of, theorems
-from sparring.games.theories import KernelTheory, Theory, proofs_of, theory_of
+from sparring.games.theories import KernelTheory, Theory, coq_options, proofs_of, theory_of
 from sparring.judges.proof import ProofJudge
 from sparring.models.folders import resolve_policy
 from sparring.models.scripted import ScriptedModel
@@ -117,11 +115,11 @@ def fill_file(
 
 
 def _filled(path: Path, recipe: ProveRecipe, model: Model, theorem: str | None, write: bool, allow_unsandboxed: bool) -> bool:
-    audit = AuditOptions(allow_unsandboxed=allow_unsandboxed or recipe.env.allow_unsandboxed)
+    allowed = allow_unsandboxed or recipe.env.allow_unsandboxed
     how = Filling(
         solver=lambda env: prover_of(recipe, env),
         model=model,
-        options=CoqOptions(audit=audit),
+        options=coq_options(recipe.env.model_copy(update={"allow_unsandboxed": allowed})),
         theorem=theorem,
         write=write,
         seed=recipe.run.seed,

@@ -218,6 +218,14 @@ def test_a_context_stays_with_the_prompt():
         assert found[0].context == "A report."
 
 
+def test_a_prompt_is_as_long_as_its_context_makes_it():
+    parent = Bout(task=make_task("Who won?", context="A report."), attempts=POOL[1].attempts, verdicts=POOL[1].verdicts)
+    refuse = {"A report.\n\nWho lost?": "longer than it may be"}.get
+    creator = Evolver(_links(1), ModelRewriter(ALL), anything, refuse=lambda prompt: refuse(prompt, ""))
+    [found] = creator.propose([parent], model_of("Who lost?"), 0)
+    assert found.rejected == "longer than it may be"
+
+
 def _links(count: int, **changes: Any) -> Creator:
     return ALL.model_copy(update={"chain": count, **changes})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from sparring.errors import SparringError
 from sparring.export import export_run
 from sparring.game import Credit, Demo, Pair, Sample
 from sparring.metrics import round_metrics
-from sparring.model_card import base_model, judges_of, without_paths
+from sparring.model_card import base_model, data_card, judges_of, without_paths
 from sparring.records import BOUTS, LESSONS
 from sparring.rundir import RunDir
 from sparring.session import read_recipe
@@ -147,6 +148,12 @@ def test_every_kind_of_lesson_has_a_place() -> None:
         ("data/private/prompts.parquet", "prompts.parquet"),
         ("./gemma/", "gemma"),
         (r"C:\models\gemma", "gemma"),
+        ("/home/me/My Models/gemma", "gemma"),
+        (r"C:\My Models\gemma", "gemma"),
+        ("hub:~/data?split=train", "data?split=train"),
+        ("settings/fsdp.yaml", "fsdp.yaml"),
+        ("Say yes/no, then why/how.", "Say yes/no, then why/how."),
+        ("yes/no " * 2000, "yes/no " * 2000),
         ("google/gemma-2-9b-it", "google/gemma-2-9b-it"),
         ("sparring.worlds.words:grade", "sparring.worlds.words:grade"),
         ("world:human", "world:human"),
@@ -161,6 +168,27 @@ def test_what_may_be_a_secret_is_left_out() -> None:
     endpoint = {"key_env": "MY_KEY", "extra": {"token": "s3cret"}, "url": "https://inside.example/v1"}
     assert json.dumps(without_paths({"judge": {"endpoint": endpoint}})).find("s3cret") == -1
     assert without_paths(endpoint) == {"key_env": "", "extra": {}, "url": "(a server)"}
+    assert without_paths({"trl": {"hub_token": "s3cret"}}) == {"trl": {"hub_token": ""}}
+
+
+def test_a_folder_that_a_server_calls_its_model_is_nobodys_business() -> None:
+    endpoint = {"url": "http://10.0.0.7:8000/v1", "model": "/home/alice/secret/judge"}
+    recipe = AlignRecipe.model_validate({"judge": {"kind": "rubric", "endpoint": endpoint}})
+    assert judges_of(recipe) == "rubric by `judge` on a server"
+    assert "alice" not in data_card(recipe, {"preference": {"round-001": 1}})
+
+
+def test_no_setting_of_a_checkpoint_says_where_it_was_read_from(small_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(small_run, tmp_path / "run")
+    policy = sorted(run.glob("round-*/policy"))[-1]
+    settings = json.loads((policy / "config.json").read_text())
+    settings |= {"_name_or_path": "/home/alice/base", "text_config": {"_name_or_path": "/home/alice/text", "layers": [2]}}
+    (policy / "config.json").write_text(json.dumps(settings))
+    export_run(run, tmp_path / "out")
+    found = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert found["text_config"] == {"layers": [2]}
+    assert found["vocab_size"] == settings["vocab_size"]
+    assert "alice" not in json.dumps(found)
 
 
 def test_a_hub_name_is_the_base_model_and_every_judge_is_named() -> None:

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from sparring.config import AlignRecipe, Judge
+from sparring.config import AlignRecipe, Judge, Member
 from sparring.errors import SparringError
 from sparring.game import Attempt, Bout, Credit, Pair, Sample, Task, Verdict, make_task
 from sparring.games.align import teach_of
-from sparring.games.judging import controls_of, make_judge, pairwise, wins_of
+from sparring.games.creating import creators, make_answerable
+from sparring.games.judging import compares, controls_of, make_judge, make_member, pairwise, wins_of
 from sparring.games.sources import apart, eval_readers, prompt_readers, read_source
+from sparring.models.scripted import ScriptedModel
 from sparring.rundir import Watch
 from tests.tiny import save_tiny
+from tests.tiny_judges import save_writer
 
 
 class Notes(Watch):
@@ -85,6 +88,44 @@ def test_who_beats_whom_is_told_by_the_kind_of_the_judge():
     assert wins_of(Judge()) is None
     assert pairwise(Judge(kind="pairrm", path="x"))
     assert not pairwise(Judge(kind="rubric", path="x"))
+    mixed = Judge.model_validate({"members": [{"kind": "pairrm", "path": "x"}, {"kind": "program"}]})
+    assert (compares(mixed), pairwise(mixed), wins_of(mixed)) == (True, False, None)
+
+
+def test_an_answer_that_a_judge_in_this_process_cannot_read_is_a_fault(tmp_path: Path):
+    settings = Member(kind="rubric", path=str(save_writer(tmp_path / "judge")), max_new_tokens=4, max_tokens=2000)
+    judge = make_member(settings, tmp_path / "calls", 0, "judge.members[1]")
+    # Within the limit by the estimate of four bytes to a token, and over it by the judge's own tokens.
+    [(long, short)] = judge.judge([make_task("Say hello.")], [(Attempt(answer="1 2 " * 800), Attempt(answer="hi"))])
+    assert long.fault
+    assert "tokens is over judge.members[1].max_tokens 2000" in long.fault
+    assert "policy" not in long.fault
+    assert short.fault
+    assert "no verdict in 3 replies" in short.fault
+
+
+def test_a_prompt_that_a_judge_in_this_process_cannot_read_is_not_accepted(tmp_path: Path):
+    judge = {"kind": "rubric", "path": str(save_writer(tmp_path / "judge")), "max_new_tokens": 4, "max_tokens": 1500}
+    answerable = make_answerable(recipe(judge={"members": [{"kind": "program"}, judge]}, creator={"answerable": "judge"}))
+    assert answerable
+    tasks = [make_task("x" * 600), make_task("y")]
+    answerable.foresee(tasks)
+    assert [answerable.objection(task) for task in tasks] == ["not answerable: unclear verdict"] * 2
+
+
+def test_a_prompt_that_a_creator_in_this_process_cannot_read_gets_no_draft(tmp_path: Path):
+    path = str(save_writer(tmp_path / "model"))
+    settings = {"path": path, "templates": "instruct", "max_new_tokens": 4, "fraction": 1.0, "chain": 1, "tries": 1}
+    how = recipe(policy={"path": path, "max_prompt_tokens": 700}, creator=settings, run={"rounds": 2})
+    creator = creators(how, None)(2, [])
+    long = "Tell me a story about a boat. " * 20  # 600 tokens, and the template's
+    tasks = creator.propose(
+        [bout(make_task(long), 0.0, 1.0), bout(make_task("Say hi."), 0.0, 1.0)], ScriptedModel(lambda *_: ""), 0
+    )
+    [refused] = [task for task in tasks if task.draft and task.draft.fault]
+    assert refused.rejected
+    assert "policy.max_prompt_tokens 700" in str(refused.draft and refused.draft.fault)
+    assert len(tasks) == 2
 
 
 # ------------------------------------------------------------------------------------------------ prompts
@@ -162,9 +203,16 @@ def test_a_turn_teaches_its_part_of_a_round():
 
 
 def test_a_pairwise_judges_win_rates_go_into_the_pair():
-    lessons = teach_of(recipe(judge={"kind": "pairwise", "path": "x"}))([bout(make_task("a"), 0.25, 0.75)], [], 0)
+    how = recipe(judge={"kind": "pairwise", "path": "x"}, learner={"loss": "sppo"})
+    lessons = teach_of(how)([bout(make_task("a"), 0.25, 0.75)], [], 0)
     assert isinstance(lessons[0], Pair)
     assert lessons[0].wins == (0.75, 0.25)
+
+
+@pytest.mark.parametrize("loss", ["dpo", "rloo"])
+def test_a_loss_that_wants_no_win_rates_takes_scores_that_are_none(loss: str):
+    how = recipe(judge={"kind": "pairwise", "path": "x", "shift": 0.5}, learner={"loss": loss})
+    assert teach_of(how)([bout(make_task("a"), -0.5, 0.5)], [], 0)
 
 
 def test_what_nobody_answers_well_is_not_taught_where_the_recipe_says_so():

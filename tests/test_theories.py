@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from sparring.config_prove import ProveRecipe
+from sparring.config_prove import Environment, ProveRecipe
+from sparring.envs.coq_audit import audit
 from sparring.envs.sandbox import available
 from sparring.errors import SparringError
 from sparring.game import Demo, Goals, Sample, Sampling, Scored
 from sparring.games.prove import prover_of, read_traces, taught, theorems
-from sparring.games.theories import CoqTheory, KernelTheory, theory_of
+from sparring.games.theories import CoqTheory, KernelTheory, coq_options, theory_of
 from sparring.judges.program import check_judge
 from sparring.judges.proof import ProofJudge
 from sparring.learners.roles import trace_lessons
@@ -153,3 +154,25 @@ def test_without_the_option_there_are_no_hints(mark: None, tmp_path: Path):
         goals = theory.env.start(theory.tasks("train")[0])
         assert isinstance(goals, Goals)
         assert theory.env.hints(goals) == ""
+
+
+@pytest.mark.parametrize(
+    ("brings", "statement", "script"),
+    [
+        ("Require Import Classical.", "forall P : Prop, P \\/ ~ P", "exact classic"),
+        ("Require Import Eqdep.", "forall (P : nat -> Type) (x : P 0) (h : 0 = 0), x = eq_rect 0 P x 0 h", "apply eq_rect_eq"),
+        (
+            "Require Import FunctionalExtensionality.",
+            "forall f g : nat -> nat, (forall n, f n = g n) -> f = g",
+            "intros f g h\nextensionality n\napply h",
+        ),
+        ("Require Import Reals.", "forall x y : R, Rmax x y = Rmax y x", "exact Rmax_comm"),
+    ],
+)
+@pytest.mark.parametrize("mark", [pytest.param(None, marks=coq)])
+def test_what_the_library_takes_for_granted_a_proof_may(brings: str, statement: str, script: str, mark: None):
+    """By the recipe's defaults; and the same proof is refused where nothing may be."""
+    allowing = coq_options(Environment(kind="coq")).audit
+    assert audit(brings, statement, script, allowing).solved
+    strict = coq_options(Environment(kind="coq", axioms=())).audit
+    assert "axioms that are not allowed" in (audit(brings, statement, script, strict).note or "")

@@ -18,6 +18,7 @@ from sparring.creators.novelty import Novelty
 from sparring.creators.quotas import lineage_of, quotas
 from sparring.creators.select import Floats, draw, estimate
 from sparring.creators.templates import EXAMPLE_CHARACTERS, EXAMPLES, OPERATORS, load_templates
+from sparring.data import prompt_of
 from sparring.game import Bout, Model, Sample, Sampling, Task, stable_hash
 
 Written = tuple[str, Sample | None]
@@ -168,6 +169,8 @@ class Evolver:
     answerable: Gate | None = None
     novelty: Novelty | None = None
     """What earlier creators of the run have built, to be gone on with."""
+    refuse: Callable[[str], str] = lambda prompt: ""
+    """Why the solver has no room for a whole prompt, "" where it has."""
 
     def propose(self, probe: Sequence[Bout], model: Model, seed: int) -> list[Task]:
         heads = draw_tasks(probe, self.settings, seed)
@@ -200,4 +203,8 @@ class Evolver:
         if self.novelty:
             self.novelty.extend(asked)
         novelty = self.novelty or Novelty(self.settings.near_duplicate, asked)
-        return Gates(self.read, novelty, self.rewriter.objection, further)
+        return Gates(self.read, novelty, self._objection, further)
+
+    def _objection(self, parent: Task, draft: Draft) -> str:
+        """The draft's own form, and its length with the context that it takes over."""
+        return self.rewriter.objection(parent, draft) or self.refuse(prompt_of(replace(parent, text=draft.text.strip())))

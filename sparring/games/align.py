@@ -13,7 +13,7 @@ from sparring.data import load_function
 from sparring.game import Bout, Game, Learner, Lesson, Live, Online, Plan, Sampling, Task, Teach
 from sparring.games.checks import check_recipe
 from sparring.games.creating import creators
-from sparring.games.judging import make_judge, make_member, pairwise, wins_of
+from sparring.games.judging import WINNING, compares, make_judge, make_member, watching, wins_of
 from sparring.games.sources import enough, eval_readers, prompt_readers
 from sparring.learners.credits import ADVANTAGES, balanced, credit_group
 from sparring.learners.lessons import mix, pairs_of
@@ -41,8 +41,8 @@ def align(recipe: AlignRecipe, watch: Watch | None = None) -> Plan:
     read = load_function(recipe.data.read, "data.read") if recipe.data.read else None
     creator, teach = creators(recipe, read), teach_of(recipe)
     second = {
-        f"{member.kind}-{place}": make_member(member, calls, seed, f"watch.judges[{place}]")
-        for place, member in enumerate(recipe.watch.judges)
+        f"{member.kind}-{place}": make_member(member, calls, seed, key)
+        for place, (key, member) in enumerate(watching(recipe).items())
     }
 
     def game(number: int, seen: Sequence[Task], traces: Sequence[Lesson]) -> Game:
@@ -57,7 +57,7 @@ def align(recipe: AlignRecipe, watch: Watch | None = None) -> Plan:
         pool=lambda number, prompts, created: pool_of(recipe, number, prompts, created),
         game=game,
         examiner=Responder(Sampling(n=1, temperature=0.0, top_p=1.0, max_new_tokens=recipe.evaluation.max_new_tokens)),
-        judge=next(iter(second.values())) if pairwise(recipe.judge) and second else judge,
+        judge=next(iter(second.values())) if compares(recipe.judge) and second else judge,
         evals=eval_readers(recipe, read, watch),
         second=second,
         scratch=recipe.run.start == "scratch",
@@ -118,7 +118,8 @@ def teach_of(recipe: AlignRecipe) -> Teach:
 
     Pairs of the best answer and the worst, or, for losses that weigh single answers, groups of answers with their advantages.
     """
-    how, loss, wins = recipe.teach, recipe.learner.loss, wins_of(recipe.judge)
+    how, loss = recipe.teach, recipe.learner.loss
+    wins = wins_of(recipe.judge) if loss in WINNING else None
     total = how.pairs or recipe.data.per_round
     if recipe.online.batch:  # a turn teaches its part of what a round does
         total = max(1, round(total * recipe.online.batch / recipe.data.per_round))

@@ -12,7 +12,7 @@ from sparring.creators.gates import Gate
 from sparring.creators.novelty import Novelty
 from sparring.data import load_function, too_long
 from sparring.game import Creator, Model, Task
-from sparring.games.judging import asked_model
+from sparring.games.judging import asked_model, asking, members_by_key
 from sparring.games.sources import room
 from sparring.models.folders import resolve_policy
 from sparring.rundir import round_name
@@ -25,11 +25,11 @@ def creators(recipe: AlignRecipe, read: Read | None) -> Callable[[int, Sequence[
     if settings.kind in ("fresh", "none"):
         return lambda number, seen: Repeater() if _is_human(recipe, number) or settings.kind == "fresh" else Resampler(settings)
     refuse = _too_long(recipe)
-    rewriter, answerable = _rewriter(recipe, refuse), _answerable(recipe)
+    rewriter, answerable = _rewriter(recipe, refuse), make_answerable(recipe)
     novelty: list[Novelty] = []  # made of all that is known when the first creator is, and kept up from then on
 
     def readable(text: str) -> Mapping[str, Any] | str:
-        return refuse(text) or (read(text) if read else {})
+        return read(text) if read else {}
 
     embed = None
     if settings.near_meaning < 1:
@@ -42,7 +42,7 @@ def creators(recipe: AlignRecipe, read: Read | None) -> Callable[[int, Sequence[
             return Repeater()
         if not novelty:
             novelty.append(Novelty(settings.near_duplicate, seen))
-        return Evolver(settings, rewriter, readable, seen, embed, answerable, novelty[0])
+        return Evolver(settings, rewriter, readable, seen, embed, answerable, novelty[0], refuse)
 
     return creator
 
@@ -84,17 +84,19 @@ def _creating_model(recipe: AlignRecipe) -> Model | None:
 
         return OpenAIModel(settings.endpoint, Ledger(calls_path(recipe)))
     if settings.path:
-        from sparring.engines import LazyModel, load_local
+        from sparring.engines import Forgiving, LazyModel, load_local
 
         folder = resolve_policy(settings.path, "creator.path")
-        return LazyModel(lambda: load_local(folder, recipe.policy))
+        return LazyModel(lambda: Forgiving(load_local(folder, recipe.policy)))
     return None
 
 
-def _answerable(recipe: AlignRecipe) -> Gate | None:
+def make_answerable(recipe: AlignRecipe) -> Gate | None:
+    """The gate that says whether a created prompt can be answered, where the recipe wants one."""
     settings = recipe.creator
     if settings.answerable == "program":
         return ByProgram(load_function(settings.gate, "creator.gate"))
-    if settings.answerable == "judge":
-        return ByJudge(asked_model(recipe.judge, calls_path(recipe)), recipe.judge.max_new_tokens, recipe.run.seed)
+    if key := asking(recipe.judge) if settings.answerable == "judge" else None:
+        member = members_by_key(recipe.judge)[key]
+        return ByJudge(asked_model(member, calls_path(recipe), key), member.max_new_tokens, recipe.run.seed)
     return None

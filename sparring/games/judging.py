@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sparring.config import Judge, Member, Policy, members_of
+from sparring.config import AlignRecipe, Judge, Member, Policy, members_of
 from sparring.data import load_function
 from sparring.errors import SparringError
 from sparring.game import Judge as JudgeRole
@@ -20,6 +20,11 @@ ASKING = ("rubric", "pairwise", "checklist")
 """Kinds that ask a language model: that of their endpoint, or the checkpoint of their path."""
 LOADING = ("reward_model", "armorm", "pairrm")
 """Kinds that load a checkpoint of their own."""
+COMPARING = ("pairrm", "pairwise")
+"""Kinds whose scores are win rates against the other answers to the prompt: one answer alone has none."""
+
+WINNING = ("sppo", "sppo_soft")
+"""Losses that want to know how likely an answer beats another one."""
 
 
 def make_judge(settings: Judge, calls: Path, seed: int, key: str = "judge") -> JudgeRole:
@@ -50,7 +55,7 @@ def make_member(member: Member, calls: Path, seed: int, key: str) -> JudgeRole:
     if member.kind in ASKING:
         from sparring.judges.llm import llm_judge
 
-        return llm_judge(member, asked_model(member, calls), seed, key)
+        return llm_judge(member, asked_model(member, calls, key), seed, key)
     if member.kind == "reward_model":
         from sparring.judges.reward_model import RewardModelJudge
 
@@ -68,21 +73,24 @@ def make_member(member: Member, calls: Path, seed: int, key: str) -> JudgeRole:
     return Scaled(judge, member) if (member.shift, member.scale) != (0.0, 1.0) else judge
 
 
-def asked_model(member: Member, calls: Path) -> Model:
-    """The model that judges: a server's, or one in this process, which loads when it is first asked."""
+def asked_model(member: Member, calls: Path, key: str = "judge") -> Model:
+    """The model that judges: a server's, or one in this process, which loads when it is first asked.
+
+    What it refuses to read is a sample with a fault, for an answer may have made it too long.
+    """
     if member.endpoint.url:
         from sparring.models.ledger import Ledger
         from sparring.models.openai import OpenAIModel
 
         return OpenAIModel(member.endpoint, Ledger(calls))
-    from sparring.engines import LazyModel, load_local
+    from sparring.engines import Forgiving, LazyModel, load_local
     from sparring.models.folders import resolve_policy
 
-    folder = resolve_policy(member.path, "judge.path")
+    folder = resolve_policy(member.path, f"{key}.path")
     settings = Policy(
         dtype=member.dtype, device=member.device, batch_tokens=member.batch_tokens, max_prompt_tokens=member.max_tokens
     )
-    return LazyModel(lambda: load_local(folder, settings))
+    return LazyModel(lambda: Forgiving(load_local(folder, settings), limit=f"{key}.max_tokens"))
 
 
 def check_member(member: Member, key: str) -> None:
@@ -111,9 +119,31 @@ def controls_of(settings: Judge, key: str = "judge") -> str:
     )
 
 
+def members_by_key(settings: Judge) -> dict[str, Member]:
+    """The members of an ensemble, or the one judge that it is, by where they stand in the recipe."""
+    if not settings.members:
+        return {"judge": settings}
+    return {f"judge.members[{place}]": member for place, member in enumerate(settings.members)}
+
+
+def watching(recipe: AlignRecipe) -> dict[str, Member]:
+    """The judges that teach nothing, likewise."""
+    return {f"watch.judges[{place}]": member for place, member in enumerate(recipe.watch.judges)}
+
+
+def asking(settings: Judge) -> str | None:
+    """Where the first judge that asks a language model stands."""
+    return next((key for key, member in members_by_key(settings).items() if member.kind in ASKING), None)
+
+
+def compares(settings: Judge) -> bool:
+    """Whether it cannot judge one answer alone: a fault of one member is a fault of all."""
+    return any(member.kind in COMPARING for member in members_of(settings))
+
+
 def pairwise(settings: Judge) -> bool:
-    """Whether its scores are win rates against the other answers to the prompt, and one answer alone has none."""
-    return {member.kind for member in members_of(settings)} <= {"pairrm", "pairwise"}
+    """Whether its scores are win rates."""
+    return all(member.kind in COMPARING for member in members_of(settings))
 
 
 def wins_of(settings: Judge) -> Wins | None:

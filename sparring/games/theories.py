@@ -28,6 +28,7 @@ from sparring.worlds.tiny import Shape
 if TYPE_CHECKING:
     from sparring.coq.premise_moves import PremiseMoves
     from sparring.envs.coq import CoqEnv
+    from sparring.envs.coq_pool import CoqOptions
 
 
 class Theory(Protocol):
@@ -154,18 +155,8 @@ class CoqTheory:
 
     def _make(self) -> CoqEnv:
         from sparring.envs.coq import CoqEnv
-        from sparring.envs.coq_audit import AuditOptions
-        from sparring.envs.coq_pool import CoqOptions
 
-        how = self._how
-        options = CoqOptions(
-            premises=self._premises,
-            processes=how.processes,
-            tactic_timeout_s=how.tactic_timeout_s,
-            memory_mb=how.memory_mb,
-            audit=AuditOptions(allow_unsandboxed=how.allow_unsandboxed),
-        )
-        return CoqEnv(self.world.options(options), self.hints)
+        return CoqEnv(self.world.options(replace(coq_options(self._how), premises=self._premises)), self.hints)
 
     @cached_property
     def _premises(self) -> PremiseMoves | None:
@@ -218,6 +209,21 @@ class CoqTheory:
         how, room = recipe.policy, recipe.search.max_target_tokens + recipe.search.max_tactic_tokens
         positions = 2 * how.max_prompt_tokens + room  # what is ranked may be as long as what is asked
         save_blank_coq(out, texts, seed=_weights(recipe), shape=_shape(recipe), vocabulary=how.vocabulary, positions=positions)
+
+
+def coq_options(how: Environment) -> CoqOptions:
+    """Of the environment and of the check of its proofs, as a recipe has them."""
+    from sparring.envs.coq_pool import CoqOptions
+    from sparring.envs.coq_shop import AuditOptions
+
+    return CoqOptions(
+        processes=how.processes,
+        backend=how.backend,
+        tactic_timeout_s=how.tactic_timeout_s,
+        context_timeout_s=how.context_timeout_s,
+        memory_mb=how.memory_mb,
+        audit=AuditOptions(axioms=how.axioms, timeout_s=how.audit_timeout_s, allow_unsandboxed=how.allow_unsandboxed),
+    )
 
 
 def steps_of(rows: Iterable[TraceRow], hints: Callable[[str, str], str]) -> list[Step]:
