@@ -9,10 +9,11 @@ export VENV PYTHON TORCH NEED_MB
 python := $(VENV)/bin/python
 pytest := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 $(python) -m pytest
 
-.PHONY: help setup setup-dev play test check slow format clean
+.PHONY: help setup setup-dev play coq test check slow format clean
 
 help:
 	@echo "make play     set up, then play $(RECIPE)"
+	@echo "make coq      set up, then build the faster backend of Coq (needs libcoq-core-ocaml-dev)"
 	@echo "make test     set up, then check everything: formatting, lint, types, tests"
 	@echo "make check    the same (make test is the name that the README uses)"
 	@echo "make slow     the long tests"
@@ -27,6 +28,9 @@ setup-dev:
 
 play: setup
 	$(VENV)/bin/sparring play $(RECIPE)
+
+coq: setup
+	$(python) -m sparring.envs.coq_snapshots
 
 test: check
 

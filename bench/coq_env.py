@@ -1,7 +1,8 @@
 """Tactic tries per second of the Coq environment, against a bare client on the same pipe; seconds per wave over many theorems.
 
     python -m bench.coq_env [--tries 20000] [--processes 1] [--batch 64] [--repeats 3] [--files Lists.List Bool.Bool] [--theorems 32]
-    python -m bench.coq_env --million [--seconds 180]
+    python -m bench.coq_env --backend snapshots [--tries 20000] [--repeats 3]
+    python -m bench.coq_env --million [--seconds 180] [--backend snapshots]
 
 The tries are cheap tactics at the states that a few proofs of the standard library's kind go through, in random batches as a search
 makes them. The bare client writes the requests that the environment wrote, byte for byte, to a process of its own in the same sandbox,
@@ -10,6 +11,9 @@ for both. Memory is that of the environment's processes, before and after.
 
 A wave over many theorems is eight tactics at the first goal of each of ``--theorems`` theorems of each of ``--files``, in their files'
 contexts: as they stand, and with the proofs left out that a search does not need.
+
+With ``--backend snapshots`` all this is measured of that backend, and then the same tries are made with both backends in turn, batch by
+batch: their tries per second, Coq's own time for them, and whether any outcome differs.
 
 ``--million`` is for endurance: a million of the cheap tries, or as many as the seconds allow. Each outcome has to be what it was the
 first time, so that a state that is lost shows, and memory is printed on the way.
@@ -24,6 +28,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -32,9 +37,10 @@ from unittest import mock
 
 import psutil
 
-from sparring.envs.coq import CoqEnv, CoqOptions, command
+from sparring.envs.coq import CoqEnv
 from sparring.envs.coq_context import read_context
 from sparring.envs.coq_files import find_sources, theorems_of
+from sparring.envs.coq_pool import Backend, CoqOptions, backend_command
 from sparring.envs.coq_sentence import split_sentences
 from sparring.envs.coq_theorems import task_of
 from sparring.envs.process import Child, Limits
@@ -115,22 +121,23 @@ def batches(known: Sequence[Goals], tries: int, batch: int) -> list[list[tuple[G
 class Bare:
     """The same requests without any client to speak of."""
 
-    def __init__(self, argv: Sequence[str], folder: Path) -> None:
+    def __init__(self, options: CoqOptions, folder: Path) -> None:
         self.process = subprocess.Popen(
-            argv, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            backend_command(options, folder), cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
         assert self.process.stdin
         assert self.process.stdout
         self.to, self.back = self.process.stdin.fileno(), self.process.stdout.fileno()
+        self.end = b"</value>" if options.backend == "coqidetop" else b"\0\n"
 
     def ask(self, requests: Sequence[bytes]) -> None:
         for data in requests:
             os.write(self.to, data)
-            answers, seen, tail = data.count(b"<call "), 0, b""
+            answers, seen, tail = data.count(b"<call ") or 1, 0, b""
             while seen < answers:
                 chunk = tail + os.read(self.back, 1 << 16)
-                seen += chunk.count(b"</value>")
-                tail = chunk[-7:]
+                seen += chunk.count(self.end)
+                tail = chunk[1 - len(self.end) :]
 
     def close(self) -> None:
         with self.process:
@@ -157,7 +164,7 @@ def measure(options: CoqOptions, tries: int, batch: int) -> Found:
 
     env, env_s, bare_s = CoqEnv(options), 0.0, 0.0
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(Child, "send", recording):
-        bare = Bare(command(options, Path(folder)), Path(folder))
+        bare = Bare(options, Path(folder))
         work = batches(states(env), tries, batch)
         before = sum(env.memory_mb())
         for part in [[], *work]:  # the first turn brings the bare client to where the environment is
@@ -173,6 +180,73 @@ def measure(options: CoqOptions, tries: int, batch: int) -> Found:
         bare.close()
     env.close()
     return Found(env_s, bare_s, before, after)
+
+
+# ------------------------------------------------------------------------------------------------ two backends
+
+
+class Compared(NamedTuple):
+    """Seconds of each backend, seconds that its Coq worked, and MB before and after; outcomes that differ."""
+
+    wall_s: list[float]
+    coq_s: list[float]
+    memory_mb: list[tuple[float, float]]
+    differ: int
+
+
+BACKENDS: tuple[Backend, ...] = ("coqidetop", "snapshots")
+
+
+def seen(outcome: Outcome) -> tuple[object, ...]:
+    """What a search knows of it."""
+    return (outcome.texts, outcome.handle.apart) if isinstance(outcome, Goals) else (outcome,)
+
+
+def coq_time(env: CoqEnv) -> float:
+    """Of the processes that are alive."""
+    below = psutil.Process().children(recursive=True)
+    times = [process.cpu_times() for process in below if process.name().startswith(PROGRAMS[env.options.backend])]
+    return sum(time.user + time.system for time in times)
+
+
+PROGRAMS: dict[Backend, str] = {"coqidetop": "coqidetop", "snapshots": "coq-snapshots"}
+
+
+def compare(options: CoqOptions, tries: int, batch: int) -> Compared:
+    """The same tries, a batch with one backend and then with the other."""
+    envs = [CoqEnv(replace(options, backend=backend)) for backend in BACKENDS]
+    work = [batches(states(env), tries, batch) for env in envs]
+    wall_s, differ = [0.0] * len(envs), 0
+    before = [sum(env.memory_mb()) for env in envs]
+    worked = [coq_time(env) for env in envs]
+    for parts in zip(*work, strict=True):
+        outcomes: list[list[Outcome]] = []
+        for number, (env, part) in enumerate(zip(envs, parts, strict=True)):
+            begun = time.perf_counter()
+            outcomes.append(env.step(part))
+            wall_s[number] += time.perf_counter() - begun
+        differ += sum(seen(one) != seen(other) for one, other in zip(*outcomes, strict=True))
+    coq_s = [coq_time(env) - before_s for env, before_s in zip(envs, worked, strict=True)]
+    memory = list(zip(before, [sum(env.memory_mb()) for env in envs], strict=True))
+    for env in envs:
+        env.close()
+    return Compared(wall_s, coq_s, memory, differ)
+
+
+def show_comparison(options: CoqOptions, tries: int, batch: int, repeats: int) -> None:
+    found = [compare(options, tries, batch) for _ in range(repeats)]
+    tries = -(-tries // batch) * (batch // 8 * 8)
+    print(f"{tries} tries with each backend, in turn, {repeats} times: {sum(row.differ for row in found)} outcomes differ")
+    for number, backend in enumerate(BACKENDS):
+        rates = sorted(tries / row.wall_s[number] for row in found)
+        coq_ms = statistics.median(1000 * row.coq_s[number] / tries for row in found)
+        before, after = found[-1].memory_mb[number]
+        print(
+            f"  {backend}: {statistics.median(rates):.0f} a second [{rates[0]:.0f}, {rates[-1]:.0f}]; {coq_ms:.3f} ms of Coq's time a try; "
+            f"{before:.0f} MB before, {after:.0f} MB after"
+        )
+    ratios = sorted(row.wall_s[0] / row.wall_s[1] for row in found)
+    print(f"  snapshots / coqidetop: {statistics.median(ratios):.2f} [{ratios[0]:.2f}, {ratios[-1]:.2f}] times as many a second")
 
 
 # ------------------------------------------------------------------------------------------------ a million tries
@@ -215,8 +289,8 @@ def endure(options: CoqOptions, most: int, seconds: float, batch: int) -> Endure
     return Endured(tries, time.monotonic() - begun, changed, late, memory, (before, own.memory_info().rss / 2**20))
 
 
-def show_endurance(seconds: float, batch: int) -> None:
-    found = endure(CoqOptions(header=HEADER), 1_000_000, seconds, batch)
+def show_endurance(options: CoqOptions, seconds: float, batch: int) -> None:
+    found = endure(options, 1_000_000, seconds, batch)
     print(
         f"{found.tries} tries in {found.seconds:.0f} s: {found.changed} outcomes changed, {found.late} ran out of time; Coq's memory "
         f"{found.memory[0]:.0f} MB before, {found.memory[-1]:.0f} MB after, at most {max(found.memory):.0f} MB; this process "
@@ -266,13 +340,13 @@ def measure_waves(options: CoqOptions, tasks: Sequence[Task], read: Callable[[st
     return Waves(start_s, waves_s, memory_mb)
 
 
-def show_waves(files: Sequence[str], each: int, most: int) -> None:
+def show_waves(files: Sequence[str], each: int, most: int, backend: Backend) -> None:
     """With one process, and with one for each file, if it may be so many."""
     tasks = theorems(files, each)
     print(f"waves of 8 tactics at each of {len(tasks)} theorems of {', '.join(files)}:")
     for processes in sorted({1, min(len(files), most)}):
         for name, read in (("contexts as they stand", whole), ("proofs left out", read_context)):
-            found = measure_waves(CoqOptions(processes=processes), tasks, read)
+            found = measure_waves(CoqOptions(processes=processes, backend=backend), tasks, read)
             waves = f"{statistics.mean(found.waves_s):.2f} s a wave ({', '.join(f'{s:.2f}' for s in found.waves_s)})"
             print(f"  {processes} processes, {name}: {found.start_s:.1f} s to start, {waves}, {found.memory_mb:.0f} MB")
 
@@ -285,16 +359,17 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--files", nargs="*", default=["Lists.List", "Bool.Bool", "Arith.PeanoNat", "Sets.Powerset_facts"])
     parser.add_argument("--theorems", type=int, default=16)
+    parser.add_argument("--backend", choices=BACKENDS, default="coqidetop")
     parser.add_argument("--million", action="store_true", help="instead of all else")
     parser.add_argument("--seconds", type=float, default=180.0, help="of the million tries, at most")
     parser.add_argument("--alive", type=int, default=4, help="processes for the waves, at most")
     args = parser.parse_args()
+    options = CoqOptions(header=HEADER, processes=args.processes, backend=args.backend)
     if args.million:
-        show_endurance(args.seconds, args.batch)
+        show_endurance(options, args.seconds, args.batch)
         return
     if args.files:
-        show_waves(args.files, args.theorems, args.alive)
-    options = CoqOptions(header=HEADER, processes=args.processes)
+        show_waves(args.files, args.theorems, args.alive, args.backend)
     found = [measure(options, args.tries, args.batch) for _ in range(args.repeats)]
     tries = -(-args.tries // args.batch) * (args.batch // 8 * 8)
     rates = sorted(tries / row.env_s for row in found)
@@ -304,6 +379,8 @@ def main() -> None:
         bare = statistics.median(tries / row.bare_s for row in found)
         print(f"bare client, same requests: {bare:.0f} a second; overhead {100 * overhead:.1f} %")
     print(f"memory: {found[-1].before_mb:.0f} MB before, {found[-1].after_mb:.0f} MB after")
+    if args.backend == "snapshots":
+        show_comparison(options, args.tries, args.batch, args.repeats)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 # Makes .venv with this package and PyTorch in it, or does nothing where it stands already. Run it through make:
 #
 #   scripts/setup.sh run    what `make play` needs
-#   scripts/setup.sh dev    that, the test tools, and Coq and reasoning-gym where they can be installed
+#   scripts/setup.sh dev    that, the test tools, and Coq, its server of snapshots and reasoning-gym where they can be installed
 #
 # Read from the environment (make passes them on, as in `make play PYTHON=python3.12`):
 #   VENV     where the environment goes                          .venv
@@ -178,6 +178,17 @@ get_coq() {
         say "coqc or bwrap is missing, so nothing is tested with Coq. On Debian and Ubuntu: ${sudo}apt-get install -y --no-install-recommends coq bubblewrap"
 }
 
+# A second backend for Coq is linked against this library; without it only coqidetop is tested.
+has_coq_library() { has ocamlfind && ocamlfind query coq-core.toplevel >/dev/null 2>&1; }
+get_coq_library() {
+    ! has coqc || has_coq_library || apt_install ocaml-findlib libcoq-core-ocaml-dev ||
+        say "Coq's server of snapshots cannot be built, so it is not tested. On Debian and Ubuntu: ${sudo}apt-get install -y --no-install-recommends ocaml-findlib libcoq-core-ocaml-dev"
+}
+build_coq_server() {
+    ! has_coq_library || "$venv/bin/python" -m sparring.envs.coq_snapshots >/dev/null ||
+        say "Coq's server of snapshots could not be built, so it is not tested; why is above"
+}
+
 # reasoning-gym needs a package that has no wheel, so a C compiler; without it its tests are skipped.
 get_gym() {
     has cc || apt_install gcc libc6-dev "$("$venv/bin/python" -c 'import sys; print("python%d.%d-dev" % sys.version_info[:2])')" || true
@@ -185,7 +196,7 @@ get_gym() {
         say "reasoning-gym could not be installed (it needs a C compiler and Python's headers), so nothing is tested with it"
 }
 
-[ "$tools" != dev ] || get_coq
+[ "$tools" != dev ] || { get_coq && get_coq_library; }
 if is_current dev || { [ "$tools" = run ] && is_current run; }; then
     exit 0
 fi
@@ -193,6 +204,7 @@ is_whole || make_environment
 rm -f "$venv/sparring.run" "$venv/sparring.dev"
 install_packages
 [ "$tools" != dev ] || get_gym
+[ "$tools" != dev ] || build_coq_server
 check_packages
 printf '%s\n' "$torch" >"$venv/sparring.torch"
 stamp >"$venv/sparring.$tools"

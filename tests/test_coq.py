@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -18,9 +19,11 @@ import pytest
 
 from sparring.envs.coq import CoqEnv
 from sparring.envs.coq_files import find_sources, theorems_of
-from sparring.envs.coq_pool import CoqOptions, command
+from sparring.envs.coq_pool import Backend, CoqOptions, Session, session
 from sparring.envs.coq_share import Group, Root, nearest, share
 from sparring.envs.coq_shop import AuditOptions, library_of
+from sparring.envs.coq_snapshots.build import missing
+from sparring.envs.coq_snapshots.client import Snapshots
 from sparring.envs.coq_theorems import task_of
 from sparring.envs.coqtop import Coqtop, Failed, Try, View
 from sparring.envs.process import Limits, ProcessDied
@@ -38,26 +41,35 @@ pytestmark = [
     pytest.mark.skipif(available() is not None, reason=f"no sandbox: {available()}"),
 ]
 
+NO_SERVER = missing()
+BACKENDS = ["coqidetop", pytest.param("snapshots", marks=pytest.mark.skipif(NO_SERVER is not None, reason=NO_SERVER or ""))]
+CLIENTS: dict[str, type[Coqtop] | type[Snapshots]] = {"coqidetop": Coqtop, "snapshots": Snapshots}
+
 AND = "forall p q : Prop, p /\\ q -> q /\\ p"
 PLUS_0 = "Lemma plus_0 (n : nat) : n + 0 = n."
 PLUS_0_PROOF = ["induction n as [| n IHn]", "reflexivity", "simpl", "rewrite IHn", "reflexivity"]
 DIVERGING = ["repeat (pose 0)", "do 1000000000 idtac", "let x := eval vm_compute in (Nat.pow 2 40) in idtac"]
 
 
+@pytest.fixture(scope="module", params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def env() -> Iterator[CoqEnv]:
-    env = CoqEnv(CoqOptions(tactic_timeout_s=1))
+def env(backend: Backend) -> Iterator[CoqEnv]:
+    env = CoqEnv(CoqOptions(tactic_timeout_s=1, backend=backend))
     yield env
     env.close()
 
 
 @pytest.fixture
-def make() -> Iterator[Callable[..., CoqEnv]]:
+def make(backend: Backend) -> Iterator[Callable[..., CoqEnv]]:
     """Makes environments that are closed afterwards."""
     made: list[CoqEnv] = []
 
     def make(tactic_timeout_s: int = 1, **options: Any) -> CoqEnv:
-        made.append(CoqEnv(CoqOptions(tactic_timeout_s=tactic_timeout_s, **options)))
+        made.append(CoqEnv(CoqOptions(tactic_timeout_s=tactic_timeout_s, backend=backend, **options)))
         return made[-1]
 
     yield make
@@ -92,7 +104,8 @@ def refusal(outcome: object, kind: str = "refused") -> str:
 
 def provers() -> list[psutil.Process]:
     below = psutil.Process().children(recursive=True)
-    return [process for process in below if process.name().startswith("coqidetop") and process.status() != psutil.STATUS_ZOMBIE]
+    names = ("coqidetop", "coq-snapshots")
+    return [process for process in below if process.name().startswith(names) and process.status() != psutil.STATUS_ZOMBIE]
 
 
 # ------------------------------------------------------------------------------------------------ statements and contexts
@@ -298,14 +311,14 @@ def test_what_takes_too_much_memory_is_stopped(make: Callable[..., CoqEnv]):
 
 
 @pytest.fixture
-def coqtop(tmp_path: Path) -> Iterator[Coqtop]:
-    coqtop = Coqtop(command(CoqOptions(), tmp_path), tmp_path, Limits(interrupt_s=20, kill_s=20, memory_mb=4000))
+def coqtop(backend: Backend, tmp_path: Path) -> Iterator[Session]:
+    coqtop = session(CoqOptions(backend=backend), tmp_path)
     yield coqtop
     coqtop.close()
 
 
 @pytest.mark.parametrize("tactic", DIVERGING)
-def test_who_misses_the_soft_limit_is_interrupted_in_its_sandbox(coqtop: Coqtop, tactic: str):
+def test_who_misses_the_soft_limit_is_interrupted_in_its_sandbox(coqtop: Session, tactic: str):
     limits = Limits(interrupt_s=0.3, kill_s=20, memory_mb=4000)
     tries = [Try("Goal True."), Try(f"1: ( {tactic} )."), Try("1: ( exact I ).")]
     assert coqtop.move(["Goal 1 = 1 -> True."], limits) is None
@@ -317,7 +330,7 @@ def test_who_misses_the_soft_limit_is_interrupted_in_its_sandbox(coqtop: Coqtop,
     assert coqtop.child.interrupts == 1
 
 
-def test_an_interrupt_that_was_meant_for_another_one_is_not_believed(coqtop: Coqtop):
+def test_an_interrupt_that_was_meant_for_another_one_is_not_believed(coqtop: Session):
     limits = Limits(interrupt_s=20, kill_s=30, memory_mb=4000)
     assert coqtop.move(["Goal 1 = 1 -> True."], limits) is None
     below = psutil.Process(coqtop.child.pid).children(recursive=True)
@@ -328,7 +341,7 @@ def test_an_interrupt_that_was_meant_for_another_one_is_not_believed(coqtop: Coq
     assert isinstance(shown, View)
 
 
-def test_what_follows_a_tactic_that_leaves_many_goals(coqtop: Coqtop):
+def test_what_follows_a_tactic_that_leaves_many_goals(coqtop: Session, backend: Backend):
     """Coq is asked more about these, at a time when the next tactic is on its way."""
     limits = Limits(interrupt_s=20, kill_s=20, memory_mb=4000)
     goal = "Goal (exists n, n = 3 /\\ 0 <= n) /\\ (1 = 1 /\\ 2 = 2)."
@@ -345,7 +358,7 @@ def test_what_follows_a_tactic_that_leaves_many_goals(coqtop: Coqtop):
     tries = [Try(f"1: ( {tactic} ).") for tactic in tactics]
     assert coqtop.move([goal], limits) is None
     alone = [next(coqtop.try_each(1, [trying], 5, limits)) for trying in tries]
-    fresh = Coqtop(command(CoqOptions(), Path.cwd()), Path.cwd(), limits)
+    fresh = session(CoqOptions(backend=backend), Path.cwd())
     try:
         assert fresh.move([goal], limits) is None
         for _ in range(2):  # the second time it is known which ones leave many goals
@@ -356,7 +369,7 @@ def test_what_follows_a_tactic_that_leaves_many_goals(coqtop: Coqtop):
     assert [seen.apart for seen in alone if isinstance(seen, View)] == [True, True, True, False, True, True]
 
 
-def test_who_misses_that_too_is_killed(coqtop: Coqtop):
+def test_who_misses_that_too_is_killed(coqtop: Session):
     coqtop.move(["Goal True."], Limits(interrupt_s=20, kill_s=20, memory_mb=4000))
     with pytest.raises(ProcessDied) as died:
         list(coqtop.try_each(1, [Try(f"1: ( {DIVERGING[1]} ).")], 1000, Limits(interrupt_s=20, kill_s=0.5, memory_mb=4000)))
@@ -508,11 +521,11 @@ def test_a_killed_process_is_replaced(make: Callable[..., CoqEnv]):
     assert started(env, "True").text == "⊢ True"
 
 
-def test_who_kills_twice_is_at_fault_and_nobody_else(env: CoqEnv, monkeypatch: pytest.MonkeyPatch):
+def test_who_kills_twice_is_at_fault_and_nobody_else(env: CoqEnv, backend: Backend, monkeypatch: pytest.MonkeyPatch):
     tried: list[str] = []
-    honest = Coqtop.try_each
+    honest: Any = CLIENTS[backend].try_each
 
-    def deadly(self: Coqtop, depth: int, tries: Any, timeout_s: int, limits: Any) -> Any:
+    def deadly(self: Session, depth: int, tries: Any, timeout_s: int, limits: Any) -> Any:
         for number, seen in enumerate(honest(self, depth, tries, timeout_s, limits)):
             tried.append(tries[number].sentence)
             ill = tried.count("1: ( left ).") == 1 and tries[number].sentence == "1: ( left )."
@@ -522,7 +535,7 @@ def test_who_kills_twice_is_at_fault_and_nobody_else(env: CoqEnv, monkeypatch: p
             yield seen
 
     state = started(env, "True \\/ True")
-    monkeypatch.setattr(Coqtop, "try_each", deadly)
+    monkeypatch.setattr(CLIENTS[backend], "try_each", deadly)
     outcomes = env.step([(state, tactic) for tactic in ("intros", "left", "right", "constructor")])
     assert refusal(outcomes.pop(2), "fault") == "dead"
     assert [outcome.text if isinstance(outcome, Goals) else outcome for outcome in outcomes] == [
@@ -541,6 +554,17 @@ def test_a_process_that_is_too_big_or_was_interrupted_too_often_is_renewed(
         env.step([(state, tactic)])
         assert env.memory_mb() == [0.0]
         assert isinstance(one(env, state, "destruct n"), Goals)
+
+
+def test_closing_waits_for_no_tactic(make: Callable[..., CoqEnv]):
+    """Ctrl-C in the middle of a search: results are to be written now."""
+    env = make(tactic_timeout_s=1000)
+    state = started(env, PLUS_0)
+    searching = ThreadPoolExecutor(1).submit(env.step, [(state, tactic) for tactic in (DIVERGING[1], "destruct n", DIVERGING[1])])
+    while not any(process.cpu_percent(0.05) > 30 for process in provers()):
+        assert not searching.done()
+    env.close()
+    assert {refusal(outcome, "fault") for outcome in searching.result(60)[1:]} == {"the environment was closed"}
 
 
 def test_it_ends_what_it_began(make: Callable[..., CoqEnv]):
@@ -619,12 +643,14 @@ def test_a_new_theorem_goes_to_its_file_or_to_a_new_process():
     assert nearest(theorem("C", 2), [again, held[1]]) == 1, "where less is lost"
 
 
-def test_no_more_processes_work_at_a_time_than_there_are_cores(make: Callable[..., CoqEnv], monkeypatch: pytest.MonkeyPatch):
+def test_no_more_processes_work_at_a_time_than_there_are_cores(
+    make: Callable[..., CoqEnv], backend: Backend, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("sparring.envs.coq.cores", lambda: 1)
     working: list[int] = []
-    honest, lock = Coqtop.try_each, Lock()
+    honest, lock = CLIENTS[backend].try_each, Lock()
 
-    def slow(self: Coqtop, *args: Any) -> Any:
+    def slow(self: Any, *args: Any) -> Any:
         with lock:
             working.append(working[-1] + 1 if working else 1)
         time.sleep(0.05)
@@ -635,7 +661,7 @@ def test_no_more_processes_work_at_a_time_than_there_are_cores(make: Callable[..
     env = make(processes=3)
     states = [started(env, "True", f"Require Import {name}.") for name in ("Bool", "List", "Arith")]
     assert len([size for size in env.memory_mb() if size]) == 3
-    monkeypatch.setattr(Coqtop, "try_each", slow)
+    monkeypatch.setattr(CLIENTS[backend], "try_each", slow)
     assert env.step([(state, "exact I") for state in states]) == [Proved()] * 3
     assert max(working) == 1
 

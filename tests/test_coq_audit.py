@@ -100,6 +100,19 @@ class TestReal:
     def test_an_unfinished_lemma_of_the_context_is_an_axiom(self):
         assert not proved(audit("Lemma a : False. Admitted.", "1 = 2", "destruct a"))
 
+    def test_what_admit_rests_on_is_an_axiom(self):
+        context = "Require Import Coq.Compat.AdmitAxiom. Lemma a : False. Proof proof_admitted."
+        assert audit(context, "1 = 2", "destruct a").note == "the proof uses axioms that are not allowed: proof_admitted"
+        assert "proof_admitted is not allowed" in audit(context, "False", "exact proof_admitted").note
+
+    def test_nothing_is_compiled_to_native_code(self):
+        """What the context has of it falls back; there a warning is made an error to show that."""
+        cast = "Definition a := (eq_refl 2 <<: 1 + 1 = 2)."
+        assert proved(audit(cast, "True", "exact I"))
+        fault = audit(f'Set Warnings "+native-compiler-disabled". {cast}', "True", "exact I").fault
+        assert fault is not None
+        assert "Native compiler is disabled" in fault
+
     # ---------------------------------------------------------------------------------------------- cheats
 
     @pytest.mark.parametrize(

@@ -242,6 +242,23 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
         find_sources([str(tmp_path / "one"), str(tmp_path / "two")])
 
 
+@pytest.mark.parametrize("names", [[], [""], ["Arith", ""]])
+def test_no_name_is_not_all_names(names: list[str]) -> None:
+    with pytest.raises(SparringError, match="no library is named; name some"):
+        find_sources(names)
+
+
+@needs_coq
+def test_installed_files_may_be_called_by_their_last_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the library was made: its own folder is on the load path."""
+    write(tmp_path, **{"user-contrib__Lib__sub__A": "Require Import B.", "user-contrib__Lib__sub__B": ""})
+    (tmp_path / "theories").mkdir()
+    monkeypatch.setattr("sparring.envs.coq_files.coq_folder", lambda: tmp_path)
+    loads = {source.name: source.load for source in find_sources(["Lib"])}
+    own = (Mapping("-R", tmp_path / "user-contrib" / "Lib" / "sub", "Lib.sub"),)
+    assert loads == {"Lib.sub.A": own, "Lib.sub.B": own}
+
+
 @needs_coq
 def test_what_is_nothing_is_refused(tmp_path: Path) -> None:
     for name, complaint in (

@@ -17,11 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparring.coq.compile import project_of
-from sparring.coq.filling import Filling, Report, Result, describe_report, prove_file
+from sparring.coq.filling import Filling, describe_report, prove_file
 from sparring.coq.flat import Unit, find_units
 from sparring.coq.holes import scan
 from sparring.coq.partial import best_part
 from sparring.coq.patch import Block, apply_edits, as_block, edits_of, lay_out, unified_diff, write_file
+from sparring.coq.results import Report, Result
 from sparring.envs.coq_pool import CoqOptions
 from sparring.envs.process import Child, Limits
 from sparring.envs.sandbox import available
@@ -181,7 +182,7 @@ class TestFile:
         assert report.kept is None
         (folder / "Filled.v").write_bytes(report.new.encode())
         assert compiles(folder / "Filled.v")
-        admitted = {unit.name for unit in find_units(report.new)}
+        admitted = {unit.name for unit in find_units(report.new).units}
         assert admitted == {"wrong", "both", "data", "compound"}
         assert "Defined." not in report.new
 
@@ -232,7 +233,7 @@ class TestFile:
             assert not any(line != line.rstrip() for line in edit.new.split("\n"))
             place, moved = edit.end, moved + len(edit.new) - (edit.end - edit.start)
         assert new[place + moved :] == FILE[place:]
-        left = {unit.name for unit in find_units(new)}
+        left = {unit.name for unit in find_units(new).units}
         whole = {unit.name for unit in units if not unit.skipped and all(hole in solved for hole in unit.holes)}
         assert left == {unit.name for unit in units} - whole
 
@@ -258,7 +259,7 @@ BLOCKS: list[Block] = [["auto"], ["intro h", "exact h"], ["split", [["auto"], ["
 
 @cache
 def scanned() -> list[Unit]:
-    return scan(FILE, Path("File.v"), find_units(FILE), OPTIONS)
+    return scan(FILE, Path("File.v"), find_units(FILE).units, OPTIONS)
 
 
 # ------------------------------------------------------------------------------------------------ other files
@@ -355,6 +356,99 @@ class TestCases:
         assert only(report).status == "taken back"
         assert "ill-formed" in only(report).reason
 
+    @pytest.mark.parametrize(
+        ("proof", "tactics"),
+        [
+            ("fix IH 1. intros n. assert (Q n).\n  - admit.\n  - admit.", ("exact (IH n)",)),
+            ("fix IH 1. intros n. assert (Q n).", ("exact (IH n)",)),
+            ("fix IH 1. intros n. enough (Q n).\n  - admit.\n  - split; [ admit | ]. admit.", ("exact (IH n)",)),
+            ("intros n. assert (Q n).\n  - admit.\n  - admit.", ("refine ((fix f (m : nat) : P m := _) n)", "exact (f m)")),
+        ],
+    )
+    def test_a_proof_by_itself_is_taken_back_where_the_statement_stays_admitted(
+        self, tmp_path: Path, proof: str, tactics: tuple[str, ...]
+    ):
+        """There is no Qed then, which would look at recursive calls. Once the goal that is left is open at the end, and once an admit
+        that is no hole is before it."""
+        text = "Parameter P R : nat -> Prop.\nDefinition Q n := R n /\\ True.\n"
+        text += f"Lemma f : forall n : nat, P n.\nProof.\n  {proof}\nAdmitted.\nLemma b : True.\nAdmitted.\n"
+        report = fill(tmp_path / "F.v", text, model_of(*tactics, "exact I"), solver=prover(moves=0))
+        found = {result.hole.goal.rpartition("⊢ ")[2]: result for result in report.results}
+        assert found["P n"].status == "taken back"
+        assert "ill-formed" in found["P n"].reason
+        assert report.results[-1].status == "proved"
+        assert "exact (IH n)" not in report.new
+
+    def test_what_only_qed_looks_at_is_looked_at_where_the_statement_stays_admitted(self, tmp_path: Path):
+        """A proof with a hypothesis that ``Proof using`` leaves out. What stands after it is taken as it is."""
+        text = "Section S.\nVariables a b : nat.\nHypothesis h : a = b.\nLemma u : b = a /\\ a = a /\\ a = 0.\n"
+        text += "Proof using a b.\n  split; [|split].\n  - admit.\n  - admit.\n  - admit.\nAdmitted.\nEnd S.\n"
+        model = model_of("exact (eq_sym h)", "exact eq_refl")
+        report = fill(tmp_path / "F.v", text, model, solver=prover(moves=0))
+        assert statuses(report) == [("u", "taken back"), ("u", "taken back"), ("u", "gave up")]
+        assert "would not take the whole proof at Qed" in report.results[0].reason
+        fine = fill(tmp_path / "F.v", text.replace("using a b", "using a b h"), model, solver=prover(moves=0))
+        assert statuses(fine) == [("u", "proved"), ("u", "proved"), ("u", "gave up")]
+        assert [result.unseen for result in fine.results] == ["", "", ""]
+
+    def test_what_qed_would_say_is_not_always_known(self, tmp_path: Path):
+        """No axiom says that all of SProp is true."""
+        text = "Lemma a (P : SProp) : True.\nProof.\n  assert P.\n  - admit.\n  - admit.\nAdmitted.\n"
+        text += "Lemma b : True /\\ True.\nProof.\n  split.\n  - admit.\n  - split; [ admit .. ].\nAdmitted.\n"
+        report = fill(tmp_path / "F.v", text, model_of("exact I"), solver=prover(moves=0))
+        assert statuses(report) == [("a", "gave up"), ("a", "proved"), ("b", "proved")]
+        assert "SProp" in report.results[1].unseen
+        assert report.results[2].unseen == "part of its statement is no hole"
+        assert "(whether Coq takes this proof at Qed is not known: part of" in "\n".join(describe_report(report))
+
+    def test_data_that_other_goals_depend_on_is_not_made_up(self, tmp_path: Path):
+        text = "Lemma a : exists n : nat, n = 2.\nProof.\n  unshelve eexists.\n  - admit.\n  - admit.\nAdmitted.\n"
+        text += "Lemma b : True.\nProof.\n  assert nat.\n  - admit.\n  - admit.\nAdmitted.\n"
+        report = fill(tmp_path / "F.v", text, model_of("exact 0", "exact I"), solver=prover(moves=0))
+        assert [status for _, status in statuses(report)] == ["not tried", "gave up", "proved", "proved"]
+        assert "other goals depend on" in report.results[0].reason
+
+    def test_an_error_after_a_proof_is_not_laid_to_one_behind_it(self, tmp_path: Path):
+        """With Qed the lemma is about fewer variables than when it was admitted."""
+        text = "Section S.\nVariables (n m : nat) (h : n = m).\nLemma a : n + 0 = n.\nAdmitted.\nEnd S.\n"
+        text += "Lemma use : 1 + 0 = 1.\nProof. apply (a 1 1 eq_refl). Qed.\nLemma b : True.\nAdmitted.\n"
+        report = fill(tmp_path / "F.v", text)
+        assert statuses(report) == [("a", "taken back"), ("b", "proved")]
+
+    def test_comments_in_what_is_replaced_stay(self, tmp_path: Path):
+        text = "Lemma a : True /\\ True.\nProof.\n  split.\n  - admit (* one *).\n  - exact I.\nAdmitted (* two *).\n"
+        text += "Lemma b : True /\\ 1 = 2.\nProof.\n  split.\n  all: admit (* three *).\nAdmitted.\n"
+        report = fill(tmp_path / "F.v", text, model_of("exact I"), solver=prover(moves=0))
+        assert "  - exact I. (* one *)\n  - exact I.\nQed (* two *).\n" in report.new
+        assert "  { exact I. }\n  all: admit (* three *).\nAdmitted.\n" in report.new
+        assert report.new.count("three") == 1
+
+    def test_what_is_not_looked_at_is_named(self, tmp_path: Path):
+        text = "Require Import Program.\nObligation Tactic := idtac.\nProgram Definition pd (n : nat) : {m : nat | m = n + 0} := n.\n"
+        text += "Admit Obligations.\nTimeout 3 Lemma tl : 3 = 3.\nAdmitted.\nSet Nested Proofs Allowed.\n"
+        text += "Lemma outer : 1 = 1.\nProof.\n  Lemma inner : 2 = 2.\n  Proof.\n  Admitted.\nAdmitted.\n"
+        report = fill(tmp_path / "F.v", text)
+        assert statuses(report)[0] == ("tl", "proved")
+        notes = "\n".join(report.notes)
+        assert "line 4: Admit Obligations is not looked at" in notes
+        assert "outer: another statement is proved within its proof" in notes
+        assert [unit.name for unit in find_units(text).units] == ["tl", "inner", "outer"]
+        assert find_units("Fail Lemma a : False. Foo b : x. Admitted.").others == (
+            "line 1: what this Admitted ends is not understood, and not looked at",
+        )
+
+    def test_ltac2_is_not_supported(self, tmp_path: Path):
+        report = fill(tmp_path / "F.v", "From Ltac2 Require Import Ltac2.\nLemma a : 1 = 1.\nProof.\nAdmitted.\n")
+        assert not report.results
+        assert report.notes == ("a: files in Ltac2 are not supported: idtac is no tactic there; it is not looked at",)
+
+    def test_a_patch_of_a_file_elsewhere_can_be_applied(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        (tmp_path / "sub").mkdir()
+        monkeypatch.chdir(tmp_path / "sub")
+        report = fill(Path("../F.v"), "Lemma a : True.\nAdmitted.\n")
+        subprocess.run(["git", "apply", "-"], input=report.diff.encode(), cwd=tmp_path, check=True)
+        assert (tmp_path / "F.v").read_text() == report.new
+
     def test_stopped_in_the_middle(self, tmp_path: Path):
         """By Ctrl-C, while Coq is at work: what was found until then is there, checked and written."""
         text = "Lemma a : True.\nAdmitted.\nLemma b : 1 = 2.\nAdmitted.\nLemma c : True.\nAdmitted.\n"
@@ -362,7 +456,7 @@ class TestCases:
         report = fill(tmp_path / "F.v", text, model_of("do 1000000000 idtac"), said=lambda result: timer.start(), write=True)
         assert statuses(report) == [("a", "proved"), ("b", "not tried"), ("c", "not tried")]
         assert report.stopped
-        assert [unit.name for unit in find_units((tmp_path / "F.v").read_text())] == ["b", "c"]
+        assert [unit.name for unit in find_units((tmp_path / "F.v").read_text()).units] == ["b", "c"]
         assert (tmp_path / "F.v.orig").read_text() == text
 
     def test_nobody_is_believed(self, tmp_path: Path):
@@ -520,12 +614,12 @@ class Lying:
 
 
 def test_units_are_found_where_proofs_are_admitted():
-    units = find_units(FILE)
+    units = find_units(FILE).units
     names = ["plain", "wrong", "in_section", "selected", "bullets", "left_open", "inst", "data", "both", "compound"]
     assert [unit.name for unit in units] == names
     assert units[0].line == 5
-    assert find_units("Goal True. Admitted.")[0].title == "the statement in line 1"
-    assert not find_units("Lemma a : True. Proof. exact I. Qed. (* Admitted. *)")
+    assert find_units("Goal True. Admitted.").units[0].title == "the statement in line 1"
+    assert not find_units("Lemma a : True. Proof. exact I. Qed. (* Admitted. *)").units
     with pytest.raises(SparringError, match="a comment does not end"):
         find_units("Lemma a : True. (* Admitted.")
 
@@ -599,3 +693,6 @@ def test_a_file_that_is_none(tmp_path: Path):
     (tmp_path / "latin.v").write_bytes(b"(* \xe9 *)")
     with pytest.raises(SparringError, match="is not UTF-8"):
         prove_file(tmp_path / "latin.v", how)
+    (tmp_path / "marked.v").write_text("\ufeffLemma a : True.\nAdmitted.\n")
+    with pytest.raises(SparringError, match=r"begins with a byte-order mark.*sed -i .* marked\.v"):
+        prove_file(tmp_path / "marked.v", how)

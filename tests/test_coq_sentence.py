@@ -218,6 +218,8 @@ ATTACKS = [
     "ltac2:(auto)", "exact ltac2:(admit)", "exact ltac:(admit)", "exact ltac:(abstract auto)", "show ltac profile", "start ltac profiling",
     # other programs, output, limits
     "native_compute", "let x := eval native_compute in 1 in idtac", "psatz Z 2", "xpsatz_Z 2 a b", "xsos_Q a b", "hammer", "predict 5",
+    "hammer_hook", "hammer_transform x", "exact (eq_refl 2 <<: 1 + 1 = 2)", "exact (H<<:x = y)", "exact proof_admitted",
+    "destruct Coq.Compat.AdmitAxiom.proof_admitted",
     'external "rm" "x" 1', "run_tactic x", 'idtac "flood"', "do 1000000 idtac 1", "idtac H", 'idtac; idtac "x"', "time auto",
     "timeout 100000 auto", "debug auto", "info_auto", "info_eauto", "debug eauto", "optimize_heap", "restart_timer",
     "with_strategy opaque [f] auto", "time_constr auto", "finish_timing", "auto; infoH auto",
@@ -248,6 +250,7 @@ BENIGN = [
     "pattern x at 1 2", "eauto using a, b with arith", "exact ltac:(auto)", "exact (ltac:(lia))", "constructor 2",
     "exact (λ x, x ∧ ℕ₁ · ⟨α⟩)",
     "auto;\n  simpl", "auto\n.", "rename x into y, H into G", "lra", "fold f in H", "red; intro", "timed x", "exact (1 = 2 -> 3 = 4)",
+    "exact (eq_refl 2 <: 1 + 1 = 2)", 'pose (s := "<<:")', "apply hammered",
 ]  # fmt: skip
 SSREFLECT = [
     "move=> x; rewrite /foo -bar; case: n => [|n] //=", "by []", "by move=> x /= H; apply: H", "case: x=> [|y]", "elim: n => //= n ->",

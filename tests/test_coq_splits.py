@@ -33,11 +33,11 @@ def theorem(name: str, path: str = "A/B.v", premises: tuple[str, ...] = (), copy
 
 
 theorems = st.lists(
-    st.tuples(st.integers(0, 6), st.integers(0, 25), st.frozensets(st.integers(0, 20), max_size=4)), min_size=3, max_size=60
+    st.tuples(st.integers(0, 6), st.integers(0, 25), st.frozensets(st.integers(0, 20), max_size=4)), max_size=60
 ).map(
     lambda found: [
         theorem(f"t{n}", f"lib/d{folder}/x.v", tuple(f"p{p}" for p in used), f"c{copy}")
-        for n, (folder, copy, used) in enumerate(found)
+        for n, (folder, copy, used) in enumerate([*found, *((n, n, frozenset[int]()) for n in (100, 101, 102))])
     ]
 )
 
@@ -136,6 +136,30 @@ def test_copies_are_the_same_statement_or_the_same_first_goal() -> None:
     for seed in range(20):
         split = split_at_random(entries, seed, 0.2)
         assert any({"A.one", "B.two", "C.three"} <= set(part) for part in split.values())
+
+
+def test_near_copies_differ_in_what_is_before_the_colon() -> None:
+    """Those of the training set are dropped, and of the others all that are copies of the test set's."""
+    binders = ["n : nat\nm : nat\np : Z\n⊢ n = m -> p = p", "⊢ forall (a b : nat) (n : Z), a = b -> n = n"]
+    binders += ["x : nat\n⊢ forall y : nat, forall p : Z, x = y -> p = p", "⊢ forall (f : (nat -> nat) -> nat), f = f"]
+    binders += ["n : nat\n⊢ forall m : nat, n = m", "⊢ forall n m : nat, m = n"]
+    one, two, three, four, five, six = entries_of(row(f"t{n}", f"Lemma t{n} {n}.", goal) for n, goal in enumerate(binders))
+    assert one.marks & two.marks & three.marks
+    assert not any(one.marks & other.marks for other in (four, five, six))
+    assert not five.marks & six.marks
+    others = [theorem(f"o{n}", f"lib/d{n}/x.v") for n in range(20)]
+    for kind in SPLITS.values():
+        for seed in range(10):
+            split = kind([one, two, three, *others], seed, 0.3)
+            assert sum(any(name in part for name in ("t0", "t1", "t2")) for part in split.values()) == 1
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_folders_that_are_too_few_are_refused(count: int) -> None:
+    with pytest.raises(SparringError, match=rf"{count} folders are too few for the sets train, validation, test"):
+        split_by_folder([theorem(f"t{n}", f"d{n % count}/x.v") for n in range(9)], 0)
+    with pytest.raises(SparringError, match="theorems without copies are too few"):
+        split_at_random([theorem(f"t{n}", copy_of=f"c{n % count}") for n in range(9)], 0)
 
 
 @pytest.mark.parametrize("held_out", [0.0, 0.5, -1.0])

@@ -248,6 +248,18 @@ def test_a_file_that_cannot_run_stops_no_other(tmp_path: Path) -> None:
     assert (summary.proofs, summary.replayed) == (2, 1)
 
 
+def test_the_proofs_of_a_file_that_does_not_start_are_not_replayed(tmp_path: Path) -> None:
+    text = "Lemma a : True. exact I. Qed.\nLemma b : True. exact I. Qed.\nLemma c : True. Admitted.\n"
+    folder = write(tmp_path / "p", Alone=text)
+    (folder / "_CoqProject").write_text("-Q src Mine\n-arg -nonsense\n")
+    summary, rows = trace([folder], tmp_path / "out.parquet", premises=False)
+    [report] = summary.reports
+    assert not rows
+    assert report.stopped
+    assert [name for name, _ in report.failures] == ["Mine.Alone.a", "Mine.Alone.b"]
+    assert "2 proofs, 0 replayed (0.00 %)" in next(summary.lines())
+
+
 def test_a_sentence_that_takes_too_long_costs_its_proof(tmp_path: Path) -> None:
     text = "Lemma slow : True. do 1000000000 idtac. exact I. Qed.\nLemma fast : True. exact I. Qed.\n"
     folder = write(tmp_path / "p", Slow=text)

@@ -13,23 +13,23 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from sparring.coq.compile import Compiled, compile_edited, in_project, project_of
-from sparring.coq.flat import Hole, Unit, find_units, line_of
+from sparring.coq.compile import in_project, project_of
+from sparring.coq.flat import Hole, Unit, find_units
 from sparring.coq.holes import scan
 from sparring.coq.partial import best_part
 from sparring.coq.patch import (
     Block,
-    Edit,
     apply_edits,
     as_block,
-    edits_of,
     lay_out,
     read_text,
     unified_diff,
     write_file,
 )
+from sparring.coq.results import Report, Result
+from sparring.coq.whole import Whole, checked
 from sparring.envs.coq import CoqEnv
 from sparring.envs.coq_context import abridged
 from sparring.envs.coq_pool import CoqOptions, brief
@@ -53,38 +53,6 @@ from sparring.game import (
 
 MAX_LINES = 1_000
 """Of a script."""
-
-Status = Literal["proved", "partial", "gave up", "refused", "taken back", "not tried"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """What became of a hole. ``block``: its proof; of a partial one ``admit`` stands where ``rest``, the goals that remain, stand."""
-
-    unit: Unit
-    hole: Hole
-    status: Status
-    reason: str = ""
-    block: Block | None = None
-    rest: tuple[str, ...] = ()
-    seconds: float = 0.0
-    tries: int = 0
-    rests_on: tuple[str, ...] = ()
-    closes: bool = False
-    """With it the statement is proved; otherwise that stays admitted."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """``diff``: the patch; "" if nothing was proved. ``kept``: where the file is kept as it was, if it was written."""
-
-    path: Path
-    results: tuple[Result, ...]
-    diff: str
-    new: str
-    notes: tuple[str, ...] = ()
-    stopped: bool = False
-    kept: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +88,8 @@ def prove_file(path: Path, how: Filling) -> Report:
     Raises SparringError for a file that does not compile as it is, for a name that no hole has, and where there is no Coq.
     """
     text = read_text(path)
-    chosen = _choose(path, find_units(text), how.theorem)
+    found = find_units(text)
+    chosen = _choose(path, found.units, how.theorem)
     project = project_of(path)
     notes = [f"not used of _CoqProject: {', '.join(project.ignored)}"] if project.ignored else []
     options = in_project(how.options, project)
@@ -128,11 +97,13 @@ def prove_file(path: Path, how: Filling) -> Report:
     file = _File(path, text, options, library)
     units = scan(text, path, chosen, options, library) if chosen else []
     notes += [f"{unit.title}: {why}" for unit in units for why in unit.skipped]
+    notes += found.others
     notes += [f"{unit.title}: no goal is left: Qed may do" for unit in units if not unit.holes and not unit.skipped]
     results, stopped = _search(file, units, how)
-    edits, results = _checked(file, results, how)
+    edits, results = checked(Whole(text, options.audit, library, how.allow_admitted), results)
     new = apply_edits(text, edits)
-    diff = unified_diff(path.name if path.is_absolute() else path.as_posix(), text, new)
+    # patch takes no path that leads out of the folder that it is applied in
+    diff = unified_diff(path.name if path.is_absolute() or ".." in path.parts else path.as_posix(), text, new)
     kept = write_file(path, text, new) if how.write and diff else None
     return Report(path=path, results=tuple(results), diff=diff, new=new, notes=tuple(notes), stopped=stopped, kept=kept)
 
@@ -241,8 +212,7 @@ def _search(file: _File, units: Sequence[Unit], how: Filling) -> tuple[list[Resu
 
 
 def _attempt(env: CoqEnv, file: _File, unit: Unit, hole: Hole, how: Filling, seed: int) -> Result:
-    if hole.data and not unit.asserts and how.theorem is None:
-        why = "it is data that is defined here, and Coq would take any value; name it (--theorem) to have one found"
+    if hole.data and (why := _left_to_people(unit, hole, how)):
         return Result(unit=unit, hole=hole, status="not tried", reason=why)
     begun = time.monotonic()
     statement = unit.sentences[unit.statement]
@@ -257,6 +227,19 @@ def _attempt(env: CoqEnv, file: _File, unit: Unit, hole: Hole, how: Filling, see
         return Result(unit=unit, hole=hole, status="gave up", reason=f"the search broke: {broken!r:.300}")
     found = _judged(env, goals, unit, hole, attempt)
     return replace(found, seconds=time.monotonic() - begun, tries=int(attempt.stats.get("steps", 0)))
+
+
+def _left_to_people(unit: Unit, hole: Hole, how: Filling) -> str:
+    """Why no value is searched for a hole that is data; "" if one is."""
+    if unit.asserts:
+        return (
+            ""
+            if hole.apart
+            else "it is data that other goals depend on, and Coq would take any value; write the one that is meant"
+        )
+    if how.theorem is None:
+        return "it is data that is defined here, and Coq would take any value; name it (--theorem) to have one found"
+    return ""
 
 
 def _judged(env: CoqEnv, goals: Goals, unit: Unit, hole: Hole, attempt: Attempt) -> Result:
@@ -281,70 +264,6 @@ def _ending(stats: Mapping[str, Any]) -> str:
     return ", ".join([words, *more])
 
 
-# ------------------------------------------------------------------------------------------------ the whole file
-
-
-def _checked(file: _File, results: Sequence[Result], how: Filling) -> tuple[list[Edit], list[Result]]:
-    """The edits with which the file compiles, and the results with what the proofs rest on, and which were taken back."""
-    text, audit, results = file.text, file.options.audit, list(results)
-    admitted = {unit.name for unit in find_units(text) if unit.name}
-    sound = False  # whether the file compiles as it is: asked at the first error
-    while kept := [number for number, result in enumerate(results) if result.status == "proved"]:
-        edits = _edits(text, results)
-        compiled = compile_edited(text, edits, audit, file.library)
-        resting = {number: compiled.rests_on.get(results[number].unit.statement, ()) for number in kept}
-        bad = {number: [name for name in names if _last(name) in admitted] for number, names in resting.items()}
-        if compiled.error and not sound and (why := compile_edited(text, [], audit, file.library).error):
-            return [], [_taken_back(result, f"the file does not compile as it is: {why}") for result in results]
-        sound = True
-        if compiled.error:
-            for number in _suspects(text, edits, [(number, results[number].unit) for number in kept], compiled):
-                results[number] = _taken_back(results[number], f"with it the file does not compile: {compiled.error}")
-        elif not how.allow_admitted and any(bad.values()):
-            for number, names in bad.items():
-                if names:
-                    results[number] = _taken_back(results[number], f"it rests on {', '.join(names)}, which is admitted")
-        else:
-            for number, names in resting.items():
-                shown = tuple(f"admitted lemma {name}" if _last(name) in admitted else name for name in names)
-                closes = results[number].unit.statement in {edit.closes.statement for edit in edits if edit.closes}
-                results[number] = replace(results[number], rests_on=shown, closes=closes)
-            return edits, results
-    return [], results
-
-
-def _suspects(text: str, edits: Sequence[Edit], kept: Sequence[tuple[int, Unit]], compiled: Compiled) -> list[int]:
-    """The last result in the unit where the error is, whose line is that of the edited file; or the last one of all.
-
-    A proof that uses its own statement (in a Fixpoint) is refused as a whole: then all of the unit."""
-    new = apply_edits(text, edits)
-    inside: list[int] = []
-    for number, unit in kept:
-        start, end = (
-            line_of(new, place + sum(len(edit.new) - (edit.end - edit.start) for edit in edits if edit.start < place))
-            for place in (unit.sentences[unit.statement].start, unit.sentences[unit.end].end)
-        )
-        if compiled.line is not None and start <= compiled.line <= end:
-            inside.append(number)
-    if not inside:
-        return [kept[-1][0]]
-    return inside if "ill-formed" in str(compiled.error) else inside[-1:]
-
-
-def _last(name: str) -> str:
-    return name.rpartition(".")[2]
-
-
-def _edits(text: str, results: Sequence[Result]) -> list[Edit]:
-    units = list({id(result.unit): result.unit for result in results}.values())
-    solved = {result.hole: result.block for result in results if result.status == "proved" and result.block}
-    return [edit for unit in units for edit in edits_of(text, unit, solved)]
-
-
-def _taken_back(result: Result, why: str) -> Result:
-    return replace(result, status="taken back", reason=why) if result.status == "proved" else result
-
-
 # ------------------------------------------------------------------------------------------------ for a person
 
 
@@ -360,6 +279,8 @@ def describe(result: Result) -> Iterator[str]:
         yield "  this is data, not a proposition: any value of the type would do for Coq, so read it"
     if result.status == "proved" and not result.closes:
         yield "  (the statement stays admitted: something else in it is not proved)"
+    if result.unseen:
+        yield f"  (whether Coq takes this proof at Qed is not known: {result.unseen})"
     if result.rests_on:
         yield f"  it rests on: {', '.join(result.rests_on)}"
     for goal in result.rest:

@@ -12,17 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from sparring.envs.coq_sentence import LexError, Sentence, split_sentences, tokens
-from sparring.errors import SparringError
+from sparring.envs.coq_sentence import Sentence, tokens
+from sparring.envs.coq_theorems import ASSERTIONS, Part, name_of, read_parts
 
-_MODIFIERS = r"(?:# \[.*?\] |(?:Local|Global|Program|Polymorphic|Monomorphic|Private|Time) )*"
-_ASSERTIONS = "Theorem|Lemma|Fact|Remark|Corollary|Proposition|Property|Example"
-_STATES = re.compile(
-    rf"{_MODIFIERS}(?:(?P<word>(?P<asserts>{_ASSERTIONS}|Goal)\b|(?:Definition|Instance|Fixpoint|CoFixpoint|Let|Function)\b"
-    r"|(?:Next|Final) Obligation\b|Obligation\b|Add\b|Equations\b|SubClass\b|Derive\b))"
-)
-_NAMED = re.compile(rf"(?:{_ASSERTIONS}|Definition|Instance|Fixpoint|CoFixpoint|Let|Function) ([^\W\d][\w']*)")
-_ENDS = re.compile(r"(Qed|Defined|Admitted|Abort|Save)\b")
+_ASSERTIONS = ASSERTIONS | {"Example", "Goal"}
+_BEGINNING = ("begin", "term", "end", "structure", "tactic")
 _SELECTOR = re.compile(r"(all|par|!|\d+(?:\s*-\s*\d+)?(?:\s*,\s*\d+(?:\s*-\s*\d+)?)*|\[\s*[^\W\d][\w']*\s*\])\s*:(?!=)\s*")
 _BULLET = re.compile(r"[-+*]+")
 
@@ -87,28 +81,58 @@ def line_of(text: str, place: int) -> int:
     return text.count("\n", 0, place) + 1
 
 
-def find_units(text: str) -> list[Unit]:
-    """The admitted proofs of a file, in order, without their holes; raises SparringError for text that does not end a comment."""
-    try:
-        sentences = tuple(split_sentences(text))
-    except LexError as error:
-        raise SparringError(f"this is no Coq file: {error}; mend it first") from None
+class Found(NamedTuple):
+    """``units``: the admitted proofs of a file, in the order in which they end, without their holes. ``others``: what is admitted
+    besides, and is not looked at."""
+
+    units: tuple[Unit, ...]
+    others: tuple[str, ...]
+
+
+def find_units(text: str) -> Found:
+    """Raises SparringError for text that does not end a comment."""
+    parts = read_parts(text)
+    sentences = tuple(part.sentence for part in parts)
     units: list[Unit] = []
-    start: int | None = None
-    name: str | None = None
-    asserts = False
-    for number, sentence in enumerate(sentences):
-        said = plain(sentence.text)
-        if found := _STATES.match(said):
-            start, asserts = number, found["asserts"] is not None
-            named = _NAMED.match(said, found.start("word"))
-            name = named[1] if named else None
-        elif ending := _ENDS.match(said):
-            if ending[1] == "Admitted" and start is not None:
-                line = line_of(text, sentences[start].start)
-                units.append(Unit(name=name, asserts=asserts, line=line, sentences=sentences, statement=start, end=number))
-            start = None
-    return units
+    others: list[str] = []
+    waiting: list[int] = []  # numbers of the sentences whose proofs are open
+    nesting: set[int] = set()
+    for number, part in enumerate(parts):
+        place = part.sentence.start
+        if _opens(part, parts[number + 1 : number + 2], bool(waiting)):
+            nesting.update(waiting[-1:])
+            waiting.append(number)
+        elif part.words[:2] == ("Admit", "Obligations"):
+            others.append(
+                f"line {line_of(text, place)}: Admit Obligations is not looked at; write Next Obligation. Admitted. for each"
+            )
+        elif part.role in ("end", "term"):
+            first = waiting.pop() if waiting else None
+            if part.words[0] == "Admitted" and first is None:
+                others.append(f"line {line_of(text, place)}: what this Admitted ends is not understood, and not looked at")
+            elif part.words[0] == "Admitted" and first is not None:
+                units.append(_unit(text, parts[first], sentences, (first, number), first in nesting))
+    return Found(tuple(units), tuple(others))
+
+
+def _opens(part: Part, following: Sequence[Part], nested: bool) -> bool:
+    """Whether a sentence opens a proof. Within another one tactics follow in any case: there a term says that it does not."""
+    if part.role != "opener":
+        return part.role == "assertion"
+    begins = any(after.role in _BEGINNING and after.words[0] != "Admit" for after in following)
+    return begins and not (nested and ": =" in plain(part.sentence.text))
+
+
+def _unit(text: str, stated: Part, sentences: tuple[Sentence, ...], span: tuple[int, int], nests: bool) -> Unit:
+    return Unit(
+        name=name_of(stated) or None,
+        asserts=stated.words[0] in _ASSERTIONS,
+        line=line_of(text, stated.sentence.start),
+        sentences=sentences,
+        statement=span[0],
+        end=span[1],
+        skipped=("another statement is proved within its proof: it is not looked at",) if nests else (),
+    )
 
 
 def plain(sentence: str) -> str:

@@ -23,6 +23,8 @@ from sparring.errors import SparringError
 _ABOUT_PROPOSITION = "{}: (match goal with |- ?g => match type of g with Prop => idtac end end)."
 _NOTHING = "Check Prop."
 """A command that changes nothing."""
+_CLASSIC = "all: (idtac)."
+"""A tactic that changes nothing, in the language that tactics are searched in."""
 
 
 def scan(text: str, path: Path, chosen: Sequence[Unit], options: CoqOptions, library: str = "") -> list[Unit]:
@@ -68,6 +70,11 @@ class _Scanner:
 
     def unit(self, unit: Unit) -> Unit:
         """With its holes."""
+        if unit.skipped:
+            return unit
+        self.run(unit.statement + 1)
+        if not self._takes(unit.statement + 1, _CLASSIC):
+            return replace(unit, skipped=("files in Ltac2 are not supported: idtac is no tactic there; it is not looked at",))
         goals: dict[int, tuple[str, ...]] = {}
         for number in range(unit.statement, unit.end):
             self.run(number + 1)
@@ -124,14 +131,19 @@ class _Scanner:
         )
         targets = place.targets or range(1, len(place.goals) + 1)
         return [
-            replace(hole, goal=place.goals[number - 1], number=first + number, data=self._is_data(sentences, first + number))
+            replace(
+                hole,
+                goal=place.goals[number - 1],
+                number=first + number,
+                data=not self._takes(len(sentences), _ABOUT_PROPOSITION.format(first + number)),
+            )
             for number in targets
         ]
 
-    def _is_data(self, sentences: tuple[str, ...], number: int) -> bool:
-        asked = Try(_ABOUT_PROPOSITION.format(number))
-        [seen] = self._coq.try_each(len(sentences), [asked], self._options.tactic_timeout_s, self._limits)
-        return not isinstance(seen, View)
+    def _takes(self, depth: int, tactic: str) -> bool:
+        """Whether a tactic works after that many sentences of the position."""
+        [seen] = self._coq.try_each(depth, [Try(tactic)], self._options.tactic_timeout_s, self._limits)
+        return isinstance(seen, View)
 
     def _stages(self, unit: Unit, lead: tuple[str, ...], flat: Flat) -> tuple[list[Hole] | None, tuple[Mark, ...]]:
         """The goals that are open at the end, and what has to be written to get to those without the focus; None: that is not known."""

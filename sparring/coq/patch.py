@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sparring.coq.flat import Hole, Unit
-from sparring.envs.coq_sentence import Sentence
+from sparring.envs.coq_sentence import Sentence, tokens
 from sparring.errors import SparringError
 
 Block = list["str | list[Block]"]
@@ -27,6 +27,7 @@ Block = list["str | list[Block]"]
 UNPROVED: Block = ["admit"]
 _BULLETS = ("-", "+", "*", "--", "++", "**")
 _STEP = "  "
+_MARK = "\ufeff"
 
 
 class Edit(NamedTuple):
@@ -118,7 +119,9 @@ def _at_admit(text: str, unit: Unit, group: Sequence[Hole], solved: Mapping[Hole
         last = max(number for number, hole in enumerate(group) if hole in solved)
         for hole in group[: last + 1]:
             lines += _in_braces(solved.get(hole, UNPROVED), indent)
-        lines += [f"{indent}{place.text}"] if last + 1 < len(group) else []
+        if last + 1 < len(group):
+            return _place_lines(text, place.start, place.end, [*lines, f"{indent}{place.text}"], indent)
+    lines[-1] += "".join(f" {comment}" for comment in _comments(place.text))
     return _place_lines(text, place.start, place.end, lines, indent)
 
 
@@ -150,10 +153,19 @@ def _at_end(text: str, unit: Unit, holes: Sequence[Hole], solved: Mapping[Hole, 
     if closed:
         lines += [f"{_margin_to(text, place)}}}" for _, place in unit.closers]
     own_line = not text[_line_start(text, end.start) : end.start].strip(" \t")
-    lines.append(f"{_margin(text, end.start) if own_line else margin}{'Qed.' if closed else end.text}")
+    lines.append(f"{_margin(text, end.start) if own_line else margin}{as_qed(end.text) if closed else end.text}")
     if len(lines) == 1:
         return Edit(end.start, end.end, lines[0].strip(" \t"), unit if closed else None)
     return _place_lines(text, end.start, end.end, lines, indent)._replace(closes=unit if closed else None)
+
+
+def _comments(sentence: str) -> list[str]:
+    return [token.text for token in tokens(sentence) if token.kind == "comment"]
+
+
+def as_qed(admitted: str) -> str:
+    """The same sentence, with comments and prefixes, as the end of a proof."""
+    return "".join("Qed" if token.text == "Admitted" else token.text for token in tokens(admitted))
 
 
 def _place_lines(text: str, start: int, end: int, lines: Sequence[str], indent: str) -> Edit:
@@ -242,11 +254,17 @@ def _terminated(lines: Iterator[str]) -> Iterator[str]:
 def read_text(path: Path) -> str:
     """Character for character, line ends too."""
     try:
-        return path.read_bytes().decode()
+        text = path.read_bytes().decode()
     except OSError as error:
         raise SparringError(f"{path} cannot be read ({error.strerror}); name a Coq file") from None
     except UnicodeDecodeError as error:
         raise SparringError(f"{path} is not UTF-8 (byte {error.start}); Coq files are: convert it first (iconv)") from None
+    if text.startswith(_MARK):
+        raise SparringError(
+            f"{path} begins with a byte-order mark, behind which the first statement is not seen; take it out "
+            f"(sed -i '1s/^\\xEF\\xBB\\xBF//' {path.name})"
+        )
+    return text
 
 
 def write_file(path: Path, old: str, new: str) -> Path:

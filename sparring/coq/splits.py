@@ -9,7 +9,8 @@ By what a prover is asked to carry over:
 
 In all of them no theorem is in two sets, and no theorem has a copy in another set: copies are theorems with the same statement, whatever
 their names, or the same first goal. At random, copies go together; elsewhere those in the less demanding set are dropped (training before
-validation before test), so that a split may have fewer theorems than the trace.
+validation before test), so that a split may have fewer theorems than the trace. Near copies, which differ in what is before the colon
+(``a (n : nat) : n = n`` and ``b : forall m : nat, m = m``), are dropped everywhere.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ Split = dict[str, list[str]]
 """Set -> full names, in the order of the trace."""
 TWINS = ("FSets", "MSets")
 """Folders that are the same development."""
+_CLOSED = "closed"
+_BINDERS = re.compile(r"forall ((?:\([^():]+ : [^(),]+\) ?)+|[^():,]+ : [^(),]+), ")
+"""Those that are easily read; where a type has brackets or commas, the statement stays as it is."""
+_GROUP = re.compile(r"\(([^():]+) : ([^()]+)\)")
+_NAME = re.compile(r"[^\W\d][\w']*")
 _NAMED = re.compile(
     r"(?:#\[[^\]]*\]\s*|(?:Local|Global|Program|Polymorphic)\s+)*"
     r"(?:Theorem|Lemma|Fact|Remark|Corollary|Proposition|Property|Example|Definition|Let|Instance|Goal)\b\s*([\w']*)"
@@ -38,7 +44,7 @@ _NAMED = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What a split knows of a theorem. ``marks``: two theorems that share one are copies."""
+    """What a split knows of a theorem. ``marks``: two theorems that share one are copies, near ones if it is of the kind "closed"."""
 
     name: str
     file_path: str
@@ -65,13 +71,13 @@ def entries_of(rows: Iterable[TraceRow]) -> list[Entry]:
 def split_at_random(entries: Sequence[Entry], seed: int, held_out: float = 0.1) -> Split:
     """``held_out``: the share of the validation set, and that of the test set."""
     groups = _copies(entries)
-    return _by_group(entries, groups, seed, _checked(held_out))
+    return _without_copies(entries, _by_group(entries, groups, seed, _checked(held_out), "theorems without copies"))
 
 
 def split_by_folder(entries: Sequence[Entry], seed: int, held_out: float = 0.1) -> Split:
     """Whole folders; the shares are as near as they allow, and each set gets one where there are three."""
     groups = [_folder(entry.file_path) for entry in entries]
-    return _without_copies(entries, _by_group(entries, groups, seed, _checked(held_out)))
+    return _without_copies(entries, _by_group(entries, groups, seed, _checked(held_out), "folders"))
 
 
 def split_by_premise(entries: Sequence[Entry], seed: int, held_out: float = 0.1) -> Split:
@@ -96,11 +102,30 @@ def split_by_premise(entries: Sequence[Entry], seed: int, held_out: float = 0.1)
 
 
 def _marks(steps: Sequence[TraceRow]) -> Iterable[tuple[str, str]]:
-    """The first goal, and the text after the name of a theorem that has one in its text."""
+    """The first goal, the same with its hypotheses in the statement, and the text after the name of a theorem that has one in its text."""
     first = min(steps, key=lambda row: row.step)
     yield "goal", first.state_before
+    yield _CLOSED, _closed(first.state_before)
     if found := _NAMED.match(first.theorem_statement):
         yield "text", " ".join(first.theorem_statement[found.end() :].split())
+
+
+def _closed(goal: str) -> str:
+    """A goal with what ``forall`` binds at its beginning among the hypotheses, all of them called by their numbers: whoever writes
+    binders before the colon has the same goal as who writes them after it."""
+    if "\n\n" in goal:  # several goals
+        return goal
+    above, _, statement = goal.rpartition("⊢ ")
+    hypotheses = above.splitlines()
+    while found := _BINDERS.match(statement):
+        for names, kind in _GROUP.findall(found[1]) or [found[1].split(" : ", 1)]:
+            hypotheses += [f"{name} : {kind}" for name in names.split()]
+        statement = statement[found.end() :]
+    text = "\n".join([*hypotheses, statement])
+    for number, hypothesis in enumerate(hypotheses):
+        if found := _NAME.match(hypothesis):
+            text = re.sub(rf"(?<![\w'.]){re.escape(found[0])}(?![\w'])", f"#{number}", text)
+    return " ".join(text.split())
 
 
 def _folder(file_path: str) -> str:
@@ -124,18 +149,22 @@ def _copies(entries: Sequence[Entry]) -> list[str]:
         return place
 
     for place, entry in enumerate(entries):
-        for mark in entry.marks:
+        for mark in (mark for mark in entry.marks if mark[0] != _CLOSED):
             one, other = sorted((find(first.setdefault(mark, place)), find(place)))
             leader[other] = one
     return [entries[find(place)].name for place in range(len(entries))]
 
 
-def _by_group(entries: Sequence[Entry], groups: Sequence[str], seed: int, held_out: float) -> Split:
+def _by_group(entries: Sequence[Entry], groups: Sequence[str], seed: int, held_out: float, what: str) -> Split:
     """Groups in a random order: into test, then validation, as long as that brings the set nearer to its share; the smallest one where
-    none does. The training set has one as well."""
+    none does. The training set has one as well. Raises SparringError where there are too few, by the name of ``what``."""
     sizes: dict[str, int] = defaultdict(int)
     for group in groups:
         sizes[group] += 1
+    if 0 < len(sizes) < len(SETS):
+        raise SparringError(
+            f"{len(sizes)} {what} are too few for the sets {', '.join(SETS)}; trace more, or split in another way"
+        )
     left, want = _shuffled(sizes, seed, "group"), held_out * len(entries)
     place: dict[str, str] = {}
     for name, spare in (("test", 2), ("validation", 1)):

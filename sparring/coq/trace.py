@@ -189,7 +189,8 @@ class _Tracer:
         try:
             rows, report = self._rows(source)
         except Exception as error:  # whatever is wrong with one file, the others go on
-            rows, report = [], FileReport(file=source.shown_path, stopped=f"{type(error).__name__}: {error}")
+            why = f"{type(error).__name__}: {error}"
+            rows, report = [], FileReport(file=source.shown_path, stopped=why, failures=_all_failed(source, "not started"))
         commit(shard, lambda partial: _write(partial, rows))
         report = FileReport(**{**asdict(report), "seconds": round(time.monotonic() - begun, 3)})
         if not report.stopped:
@@ -241,6 +242,15 @@ class _Tracer:
             finally:
                 self._running.discard(coq)
                 coq.close()
+
+
+def _all_failed(source: Source, why: str) -> list[tuple[str, str]]:
+    """The proofs of a file that was not run, as far as it can be read."""
+    text = source.path.read_bytes().decode(errors="replace")
+    with suppress(SparringError):
+        theorems = find_theorems(text, source.name, source.path, source.shown_path)
+        return [(theorem.full_name, why) for theorem in theorems if theorem.proved] if source.wanted else []
+    return []
 
 
 def _rows_of(done: Replayed, source: Source, text: str, glob: str) -> Iterator[TraceRow]:

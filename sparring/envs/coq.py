@@ -1,4 +1,4 @@
-"""Coq 8.16 as an environment: ``coqidetop`` processes that are moved to where a tactic is to be tried.
+"""Coq 8.16 as an environment: processes of it that are moved to where a tactic is to be tried.
 
 A state is what led to it: the context's sentences, the statement, and the tactics with the numbers of the goals that they worked on.
 Tactics are tried where a process is already, or nearest (``coq_pool``).
@@ -23,7 +23,7 @@ from typing import NamedTuple
 from sparring.envs.coq_audit import audit
 from sparring.envs.coq_context import read_context
 from sparring.envs.coq_moves import interleaved, structural
-from sparring.envs.coq_pool import CoqOptions, Worker, brief, command, cores
+from sparring.envs.coq_pool import CoqOptions, Worker, backend_command, brief, cores
 from sparring.envs.coq_sentence import LexError, check_statement, check_tactic, tidy, tokens
 from sparring.envs.coq_share import Group, Handle, Root, nearest, share
 from sparring.envs.coq_shop import library_of, refers_to
@@ -31,11 +31,6 @@ from sparring.game import Goals, Outcome, Rejected, Task, Verdict
 
 NEEDS = {"lia": "Lia", "nia": "Lia", "lra": "Lra", "nra": "Lra"}
 """Tactic -> the word in a context that brings it."""
-_FOUND = re.compile(
-    rb'<message_level val="notice"/><option val="none"/><ppdoc val="box">'
-    rb'(?:(?!</?message>).)*?<string>([^<]+)</string></ppdoc><ppdoc val="string"><string>:<'
-)
-"""The names in what ``Search`` prints."""
 _MAX_ALIKE = 50
 """Names that are looked at; a statement that is a part of more than that says little."""
 
@@ -50,7 +45,7 @@ class CoqEnv:
         """``hints``: lemmas that may serve, as ``hints`` below has them, for the full name of a theorem and a goal of it."""
         self.options = options or CoqOptions()
         self._hints = hints
-        command(self.options, Path.cwd())  # says now what would be missing later
+        backend_command(self.options, Path.cwd())  # says now what would be missing later
         self._at_once = min(self.options.processes, cores())
         turns = Semaphore(self._at_once)
         self._workers = [Worker(self.options, turns) for _ in range(self.options.processes)]
@@ -133,13 +128,13 @@ class CoqEnv:
         root: Root = begun.handle.root
         worker = self._workers[nearest(root, [worker.position for worker in self._workers])]
 
-        def ask(commands: Sequence[str]) -> list[bytes | None]:
-            return worker.thread.submit(worker.say, root, commands).result()
+        def ask(commands: Sequence[str]) -> list[list[str] | None]:
+            return worker.thread.submit(worker.names, root, commands).result()
 
         name = str(task.meta.get("full_name", ""))
         names = [name] if name and ask([f"Check {name}."]) != [None] else []
         [found] = ask([f"Search (\n{statement.closed}\n)."])
-        alike = [match.decode() for match in _FOUND.findall(found or b"")][:_MAX_ALIKE]
+        alike = (found or [])[:_MAX_ALIKE]
         same = ask([f"Check (@{other} :\n{statement.closed})." for other in alike])
         return (*names, *(other for other, said in zip(alike, same, strict=True) if said is not None))
 

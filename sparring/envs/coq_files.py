@@ -72,7 +72,10 @@ class Source:
 
 
 def find_sources(names: Sequence[str]) -> list[Source]:
-    """The files that the names stand for, each after those that it requires. Raises SparringError for a name that is nothing."""
+    """The files that the names stand for, each after those that it requires. Raises SparringError for a name that is nothing, and for
+    no names."""
+    if not names or not all(names):
+        raise SparringError(f"no library is named; name some: Arith,Lists.List, {STANDARD}, or paths of projects")
     found: dict[Path, Source] = {}
     for name in names:
         sources = _project(Path(name)) if _is_path(name) else _installed(name)
@@ -152,11 +155,18 @@ def _library(files: Sequence[Path], root: Path, first: str) -> list[Source]:
             path=path,
             name=".".join([*([first] if first else []), *path.relative_to(root).with_suffix("").parts]),
             shown_path=str(path.relative_to(root.parent if first else root)),
+            load=() if first else _beside(path, root),
             args=("-noinit",) if first and path.relative_to(root).parts[0] == "Init" else (),
         )
         for path in files
     ]
     return _with_needs(sources, ["-boot", "-R", ".", first] if first else ["-R", ".", ""], root)
+
+
+def _beside(path: Path, root: Path) -> tuple[Mapping, ...]:
+    """Files that came with it may be called by their last names, as where the library was made."""
+    name = ".".join(path.relative_to(root).parent.parts)
+    return (Mapping("-R", path.parent, name),) if name else ()
 
 
 # ------------------------------------------------------------------------------------------------ projects

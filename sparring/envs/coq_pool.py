@@ -7,6 +7,7 @@ there again, from the last sentence that it shares with the state.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,9 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Semaphore
+from typing import Literal
 
 from sparring.envs.coq_share import Group, Handle, Root
 from sparring.envs.coq_shop import AuditOptions
+from sparring.envs.coq_snapshots.build import server
+from sparring.envs.coq_snapshots.client import FLAGS, Snapshots
 from sparring.envs.coqtop import ARGV, STATUS_CALL, Coqtop, Failed, Try, View, add_call, is_good
 from sparring.envs.process import WATCH_S, Limits, ProcessDied
 from sparring.envs.sandbox import Limits as SandboxLimits
@@ -29,9 +33,15 @@ MAX_GOAL_CHARS = 50_000
 MAX_REASON_CHARS = 500
 INTERRUPT_AFTER_S, KILL_AFTER_S = 1, 3
 """After Coq's own time limit, which it may miss: SIGINT, SIGKILL."""
+Backend = Literal["coqidetop", "snapshots"]
 _LONG_S = 10**7
 _SPARE_MB = 4000
 """Address space that Coq asks for without using it."""
+_FOUND = re.compile(
+    rb'<message_level val="notice"/><option val="none"/><ppdoc val="box">'
+    rb'(?:(?!</?message>).)*?<string>([^<]+)</string></ppdoc><ppdoc val="string"><string>:<'
+)
+"""The names in what ``Search`` prints."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +54,7 @@ class CoqOptions:
     ``memory_mb``: a process that takes more is ended and started anew, and so is one in which ``recycle_after`` tactics were aborted:
     Coq keeps some of what they had built. ``moves``: tactics that take no thought; those that the context does not bring are left out.
     ``premises``: tactics with lemmas that may serve, best first, for the full name of a theorem and a goal of it.
+    ``backend``: what the search asks: Coq's own ``coqidetop``, or a server that keeps Coq's states (see ``coq_snapshots``).
     ``audit``: how proofs are checked; its load path, its readable folders and ``allow_unsandboxed`` hold for the search as well.
     """
 
@@ -57,6 +68,7 @@ class CoqOptions:
         *("assumption", "reflexivity", "trivial", "auto", "easy", "congruence", "intuition", "firstorder", "lia"),
     )
     premises: Callable[[str, str], Sequence[str]] | None = None
+    backend: Backend = "coqidetop"
     audit: AuditOptions = field(default_factory=AuditOptions)
 
     def limits(self, timeout_s: float) -> Limits:
@@ -71,21 +83,40 @@ def cores() -> int:
 def command(options: CoqOptions, folder: Path, library: str = "") -> list[str]:
     """How coqidetop is started, shut in, to run the text of ``library``. The memory is watched from outside; the limit inside is for
     what grows faster than that."""
+    return _shut_in(ARGV, options, folder, library)
+
+
+def backend_command(options: CoqOptions, folder: Path, library: str = "") -> list[str]:
+    """The same for what the options name. Raises SparringError for what is not there and cannot be built."""
+    return _shut_in(ARGV if options.backend == "coqidetop" else (str(server()), *FLAGS), options, folder, library)
+
+
+def _shut_in(program: Sequence[str], options: CoqOptions, folder: Path, library: str) -> list[str]:
     limits = SandboxLimits(cpu_s=_LONG_S, memory_mb=2 * options.memory_mb + _SPARE_MB)
     own = options.audit
-    argv = [*ARGV, *own.flags, *own.compiler_flags, *(("-top", library) if library else ())]
+    argv = [*program, *own.flags, *own.compiler_flags, *(("-top", library) if library else ())]
     return wrap(argv, folder, limits, readable=own.readable, allow_unsandboxed=own.allow_unsandboxed)
 
 
 class _Asked(Coqtop):
     """Answers commands as well."""
 
-    def say(self, sentence: str, limits: Limits) -> bytes | None:
-        """What a command prints at the present position, as Coq's messages; None if it is refused."""
+    def names(self, command: str, limits: Limits) -> list[str] | None:
+        """The names that a command (``Search``) prints at the present position; None if it is refused."""
         back = self._back(len(self.position))
-        answers = self._ask(back + add_call(sentence, self._states[-1]) + STATUS_CALL, 3 if back else 2, limits)[-2:]
+        answers = self._ask(back + add_call(command, self._states[-1]) + STATUS_CALL, 3 if back else 2, limits)[-2:]
         self._failed = True  # to be edited away
-        return b"".join(answers) if all(map(is_good, answers)) else None
+        return [name.decode() for name in _FOUND.findall(b"".join(answers))] if all(map(is_good, answers)) else None
+
+
+Session = _Asked | Snapshots
+"""A process and what is known of where it stands."""
+
+
+def session(options: CoqOptions, folder: Path, library: str = "", parting: set[str] | None = None) -> Session:
+    """A new process with ``folder`` for its own; ``parting``: see ``Coqtop``. Raises ProcessDied, and what ``backend_command`` does."""
+    argv, limits = backend_command(options, folder, library), options.limits(options.context_timeout_s)
+    return Snapshots(argv, folder, limits) if options.backend == "snapshots" else _Asked(argv, folder, limits, parting)
 
 
 class Worker:
@@ -96,7 +127,7 @@ class Worker:
         self._options = options
         self._cores = cores
         """Held while it works: a tactic's time is not to be spent waiting for others."""
-        self._coq: _Asked | None = None
+        self._coq: Session | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._library = ""
         self._aborted = 0
@@ -106,6 +137,7 @@ class Worker:
         self._weighed = 0.0
         """When its memory was looked at."""
         self._open = True
+        """Nobody has closed it."""
 
     @property
     def position(self) -> Sequence[str]:
@@ -121,17 +153,18 @@ class Worker:
                 with self._cores:
                     return self._begin(root, self._ready(root.library))
             except ProcessDied as died:
-                if last or died.cause == "time":
+                if last or died.cause == "time" or not self._open:
                     return _dead(died)
         raise AssertionError("the second death was the last")
 
-    def say(self, root: Root, commands: Sequence[str]) -> list[bytes | None]:
-        """What each of the commands prints in the context of a theorem that was started; None if it is refused. Raises ProcessDied."""
+    def names(self, root: Root, commands: Sequence[str]) -> list[list[str] | None]:
+        """The names that each of the commands prints in the context of a theorem that was started; None if it is refused. Raises
+        ProcessDied."""
         with self._cores:
             coq, limits, self._state = self._ready(root.library), self._options.limits(self._options.context_timeout_s), None
             if failed := coq.move(root.context, limits):
                 raise ProcessDied(f"the context cannot be reached again: {failed.reason}", "crash")
-            return [coq.say(command, limits) for command in commands]
+            return [coq.names(command, limits) for command in commands]
 
     def run(self, groups: Sequence[Group]) -> dict[int, Outcome]:
         """The outcomes by their numbers."""
@@ -156,9 +189,11 @@ class Worker:
         return self.memory_mb > self._options.memory_mb
 
     def close(self) -> None:
-        """Harmless the second time."""
+        """Whatever is under way ends at once, as a fault. Harmless the second time."""
         if self._open:
             self._open = False
+            if coq := self._coq:
+                coq.child.kill()
             self.thread.submit(self._drop).result()
             self.thread.shutdown()
 
@@ -166,6 +201,10 @@ class Worker:
         """In order. A try that the process dies of gets a second chance with a new one: the first may have been ill before."""
         done, blamed = 0, -1
         while done < len(group.tries):
+            if not self._open:
+                yield Rejected(reason="the environment was closed", kind="fault")
+                done += 1
+                continue
             try:
                 for outcome in self._try(group, group.tries[done:]):
                     done += 1
@@ -177,15 +216,13 @@ class Worker:
                 else:
                     blamed = done
 
-    def _ready(self, library: str) -> _Asked:
+    def _ready(self, library: str) -> Session:
         """A process that runs the text of that library: what a text is called cannot be changed later."""
         if self._coq is None or not self._coq.child.ready or self._library != library:
             self._drop()
             self._library = library
             self._folder = tempfile.TemporaryDirectory(prefix="sparring-coq-")
-            folder = Path(self._folder.name)
-            limits = self._options.limits(self._options.context_timeout_s)
-            self._coq = _Asked(command(self._options, folder, library), folder, limits, self._parting)
+            self._coq = session(self._options, Path(self._folder.name), library, self._parting)
         return self._coq
 
     def _drop(self) -> None:
@@ -197,7 +234,7 @@ class Worker:
             self._folder.cleanup()
             self._folder = None
 
-    def _begin(self, root: Root, coq: Coqtop) -> Goals | Rejected:
+    def _begin(self, root: Root, coq: Session) -> Goals | Rejected:
         *context, theorem = root.sentences
         limits, self._state = self._options.limits(self._options.context_timeout_s), None
         if failed := coq.move(context, limits):

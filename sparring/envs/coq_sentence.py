@@ -151,7 +151,7 @@ def _is_full_stop(token: Token, text: str) -> bool:
 # ------------------------------------------------------------------------------------------------ what a model may say
 
 _DENIED = {
-    "it leaves the proof unfinished": ("admit", "give_up", "shelve", "shelve_unifiable"),
+    "it leaves the proof unfinished": ("admit", "give_up", "shelve", "shelve_unifiable", "proof_admitted"),
     "a recursive call is checked only at the end of the proof": ("cofix",),
     "it proves a lemma on the side": ("abstract", "transparent_abstract"),
     "it changes limits or settings of the prover": (
@@ -165,7 +165,7 @@ DENIED: dict[str, str] = {word: why for why, words in _DENIED.items() for word i
 """Word -> why no tactic may contain it."""
 _DENIED_FORMS = (
     (re.compile(r"\w*_no_check"), "it skips a check"),
-    (re.compile(r"[wx]?psatz(_\w+)?|[wx]?sos_[QRZ]"), "it runs other programs"),
+    (re.compile(r"[wx]?psatz(_\w+)?|[wx]?sos_[QRZ]|hammer_\w+"), "it runs other programs"),
 )
 _ASCII_WORD = re.compile(r"[A-Za-z0-9_']+")
 """Parts of a qualified name. Coq may end a word before a letter that is none for Coq, so such letters separate words here."""
@@ -178,6 +178,7 @@ _RANGES = (
     (0x2900, 0x2AFF), (0x1D400, 0x1D7FF),
 )  # fmt: skip
 _CLASSES = frozenset({"Lu", "Ll", "Lo", "Sm", "So", "No", "Nd", "Ps", "Pe"})
+_NATIVE_CAST = "<<:"
 _MIDDLE_DOT = "·"
 """Punctuation for Unicode, a product in some notations; no dot for Coq."""
 
@@ -242,6 +243,8 @@ def _parts(text: str, limit: int, blanks: str = "") -> list[Token] | str:
             return "comments are not allowed"
         if token.kind == "dots" and (len(token.text) > 2 or _is_full_stop(token, text) or token is parts[-1]):
             return "a dot ends a sentence: only one sentence is allowed, without dots"
+    if _NATIVE_CAST in "".join('""' if token.kind == "string" else token.text for token in parts):
+        return f"{_NATIVE_CAST} is not allowed: it runs other programs"
     parts = [token for token in parts if token.kind != "blank"]
     return _unbalanced(parts) or parts
 

@@ -80,7 +80,8 @@ class Shop:
         with file.open("x", encoding="utf-8", newline="") as stream:
             stream.write(text)
         options = self.options
-        return self._run([options.coqc, "-q", "-w", "none", *options.flags, *options.compiler_flags, *self._named(), file.name])
+        flags = (*options.flags, *options.compiler_flags, *self._named())
+        return self._run([options.coqc, "-q", "-w", "none", "-native-compiler", "no", *flags, file.name])
 
     def check(self) -> Ran:
         """What was compiled through coqchk, without the libraries."""

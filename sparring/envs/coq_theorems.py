@@ -34,7 +34,7 @@ _BEFORE = frozenset(
     {"Local", "Global", "Polymorphic", "Monomorphic", "Cumulative", "NonCumulative", "Private", "Program", "Time"}
 )
 _COMMAND_WORDS = """
-About Arguments Axiom Axioms Back BackTo Bind Cd Check Class Close CoInductive Collection Combined Comments Compute Conjecture
+About Admit Arguments Axiom Axioms Back BackTo Bind Cd Check Class Close CoInductive Collection Combined Comments Compute Conjecture
 Conjectures Constraint Context Corollary Create Cumulative Debug Declare Delimit Disable Drop Elimination Enable End Eval
 Example Existential Existing Export Extract Extraction Fail Fact Field File Final Focus From Functional Generalizable Goal Grab
 Guarded Hint Hypotheses Hypothesis Identity Implicit Import Include Inductive Infix Info Inspect Instructions Intro Lemma

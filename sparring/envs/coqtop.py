@@ -50,7 +50,7 @@ _INTERRUPTED = b"User&nbsp;interrupt."
 _BYTES_A_CHAR, _CALL_BYTES = 6, 1500
 """Of a sentence in a call, at most (``&quot;``), and of the rest of two calls."""
 _REMEMBERED = 4096
-_EXHAUSTED = frozenset({"Timeout!", "User interrupt.", "Out of memory.", "Stack overflow."})
+EXHAUSTED = frozenset({"Timeout!", "User interrupt.", "Out of memory.", "Stack overflow."})
 
 
 class View(NamedTuple):
@@ -250,7 +250,7 @@ class Coqtop:
 
     def _failure(self, answer: bytes, place: int) -> Failed:
         reason = _text(answer[value_at(answer) :]).strip()
-        return Failed(reason, place, reason in _EXHAUSTED)
+        return Failed(reason, place, reason in EXHAUSTED)
 
 
 def _is_many(shown: bytes, others: int) -> bool:

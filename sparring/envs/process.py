@@ -162,7 +162,7 @@ class Child:
         if self._over.is_set():
             return
         self._over.set()
-        self._kill()
+        self.kill()
         with suppress(subprocess.TimeoutExpired):  # in the kernel's hands, it dies when it comes back
             self._process.wait(CLOSE_S)
         self._watch.join()
@@ -212,10 +212,10 @@ class Child:
                 self.interrupts += 1
                 _signal(self._working_pid(), signal.SIGINT)
             if self._killed:
-                self._kill()
+                self.kill()
 
-    def _kill(self) -> None:
-        """Everything below first: what left the group would live on."""
+    def kill(self) -> None:
+        """From any thread: who waits for an answer learns that it ended. Everything below first: what left the group would live on."""
         with suppress(psutil.NoSuchProcess):
             for process in psutil.Process(self.pid).children(recursive=True):
                 _signal(process.pid, signal.SIGKILL)

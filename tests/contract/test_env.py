@@ -11,19 +11,25 @@ from dataclasses import dataclass, field
 import pytest
 
 from sparring.envs.coq import CoqEnv
-from sparring.envs.coq_pool import CoqOptions
+from sparring.envs.coq_pool import Backend, CoqOptions
+from sparring.envs.coq_snapshots.build import missing
 from sparring.envs.embedded import KernelEnv
 from sparring.envs.sandbox import available
 from sparring.game import NO_GOALS, Env, Goals, Outcome, Proved, Rejected, Task, Verdict, make_task
 
 NO_COQ = "coqidetop.opt is not installed" if shutil.which("coqidetop.opt") is None else available()
+NO_SERVER = NO_COQ or missing()
 
 
 @dataclass
 class Introduced:
     """Coq with the binders of a statement introduced, as the kernel does it: the scripts here begin after that."""
 
-    coq: CoqEnv = field(default_factory=lambda: CoqEnv(CoqOptions(tactic_timeout_s=1)))
+    backend: Backend = "coqidetop"
+    coq: CoqEnv = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.coq = CoqEnv(CoqOptions(tactic_timeout_s=1, backend=self.backend))
 
     def start(self, task: Task) -> Goals | Rejected:
         state = self.coq.start(task)
@@ -57,8 +63,12 @@ def introduction(text: str) -> str:
     return f"intros {found[1]}" if found else ""
 
 
-ENVS: dict[str, Callable[[], Env]] = {"kernel": KernelEnv, "coq": Introduced}
-PARAMS = ["kernel", pytest.param("coq", marks=pytest.mark.skipif(NO_COQ is not None, reason=NO_COQ or ""))]
+ENVS: dict[str, Callable[[], Env]] = {"kernel": KernelEnv, "coq": Introduced, "snapshots": lambda: Introduced("snapshots")}
+PARAMS = [
+    "kernel",
+    pytest.param("coq", marks=pytest.mark.skipif(NO_COQ is not None, reason=NO_COQ or "")),
+    pytest.param("snapshots", marks=pytest.mark.skipif(NO_SERVER is not None, reason=NO_SERVER or "")),
+]
 
 TRUE = "forall p q : Prop, p /\\ q -> q /\\ p"
 SCRIPT = ["intro h", "destruct h as [a b]", "split", "exact b", "exact a"]
