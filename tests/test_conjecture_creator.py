@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -183,7 +184,9 @@ def test_the_reader_has_a_say_and_may_spell_it_anew():
     def read(text: str) -> Mapping[str, Any] | str:
         return "false" if "x" in text else {"size": 7, "text": text.replace(" ", "")}
 
-    tasks = creator(Written("x y", "y y y"), read=read).propose([searched("bb", 1, meta={"generation": 2})], SILENT, 0)
+    told = searched("bb", 1, meta={"generation": 2})
+    told = replace(told, task=replace(told.task, parent="0123"))
+    tasks = creator(Written("x y", "y y y"), read=read).propose([told], SILENT, 0)
     assert [(task.text, task.rejected) for task in tasks] == [("x y", "false"), ("yyy", None)]
     assert tasks[1].meta == {"size": 7, "operator": "told", "lemma": "", "generation": 3}
     assert tasks[0].meta == {"operator": "told", "lemma": "", "generation": 3}

@@ -119,7 +119,7 @@ def _opens(part: Part, following: Sequence[Part], nested: bool) -> bool:
     """Whether a sentence opens a proof. Within another one tactics follow in any case: there a term says that it does not."""
     if part.role != "opener":
         return part.role == "assertion"
-    begins = any(after.role in _BEGINNING and after.words[0] != "Admit" for after in following)
+    begins = any(after.role in _BEGINNING for after in following)
     return begins and not (nested and ": =" in plain(part.sentence.text))
 
 
