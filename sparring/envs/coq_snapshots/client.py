@@ -19,7 +19,7 @@ from sparring.envs.process import AHEAD_BYTES, Child, Limits, ProcessDied
 
 FLAGS = ("-q", "-native-compiler", "no", "-w", "none", "-topfile", "Searched.v")
 MAX_STATES = 4096
-"""Kept, of proofs and of contexts each: those that were not used for longest are forgotten. A state of a small proof takes about 12 kB."""
+"""Kept, of proofs and of contexts each: those that were not used for longest are forgotten."""
 _END = b"\0\n"
 _SEPARATOR = b"\2"
 _ESCAPES = ((b"\x010", b"\0"), (b"\x012", b"\2"), (b"\x011", b"\1"))  # the escape sign last
